@@ -1,0 +1,193 @@
+package control
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// A Gate holds up what passes through it while it is closed: streams through
+// [Gated], calls as a [Policy] of [Wrap], anything else through [Gate.Wait].
+// Since a pipeline is pulled, a closed gate in front of the source stops all of it.
+//
+// The zero value is open. A Gate is safe for concurrent use by any number of
+// pipelines, and must not be copied after its first use.
+type Gate struct {
+	shut atomic.Bool // false: open for sure, so that an open gate costs one load
+
+	mu      sync.Mutex
+	paused  bool      // by Pause, until Resume
+	until   time.Time // by PauseFor
+	stopped bool
+	crowd   *crowd // those who wait, nil while nobody does
+}
+
+// A crowd is everybody who waits for the same opening of a gate. It shares one
+// channel and one timer, so that a waiter costs no more than its select.
+type crowd struct {
+	opened chan struct{} // closed when the gate is to be looked at again
+	size   int
+	timer  *time.Timer // at the end of PauseFor's pause; nil where there is none
+}
+
+// Pause closes the gate until [Gate.Resume].
+func (g *Gate) Pause() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.paused = true
+	g.shut.Store(true)
+}
+
+// PauseFor closes the gate for d from now on; then it opens by itself. Of several
+// pauses the longest wins: a shorter one never cuts it, nor does the end of one
+// open a gate that [Gate.Pause] has closed. A d of 0 or less does nothing.
+func (g *Gate) PauseFor(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until := time.Now().Add(d); until.After(g.until) {
+		g.until = until
+	}
+	// A crowd's timer may be too early now. It looks again when it fires.
+	g.shut.Store(true)
+}
+
+// Resume opens the gate and ends every pause, whoever asked for it.
+func (g *Gate) Resume() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.paused, g.until = false, time.Time{}
+	g.shut.Store(g.stopped)
+	g.release()
+}
+
+// Paused reports whether the gate is closed, so that a call of [Gate.Wait] would
+// wait. After [Gate.Stop] it is false: nobody waits any more.
+func (g *Gate) Paused() bool {
+	if !g.shut.Load() {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.stopped && !g.open()
+}
+
+// Stop asks for a graceful drain, for good: gated streams end without an error,
+// what is in flight finishes, and gated calls that have not begun return
+// [ErrStopped]. Whoever waits is released.
+func (g *Gate) Stop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopped = true
+	g.shut.Store(true)
+	g.release()
+}
+
+// Wait waits until the gate is open and returns nil. It returns [ErrStopped] after
+// [Gate.Stop], and the error of [seq.ContextError] when ctx ends, also where the
+// gate is open or stopped.
+func (g *Gate) Wait(ctx context.Context) error {
+	for {
+		if ctx.Err() != nil {
+			return seq.ContextError(ctx)
+		}
+		if !g.shut.Load() {
+			return nil
+		}
+		c, err := g.join()
+		if c == nil {
+			return err
+		}
+		select {
+		case <-c.opened: // but it may have been closed again since
+		case <-ctx.Done():
+		}
+		g.leave(c)
+	}
+}
+
+// Do waits until the gate is open, then calls op. It makes a Gate a [Policy].
+func (g *Gate) Do(ctx context.Context, op func(context.Context) error) error {
+	if err := g.Wait(ctx); err != nil {
+		return err
+	}
+	return op(ctx)
+}
+
+// join adds the caller to those who wait. It returns no crowd where there is
+// nothing to wait for: err says whether the gate is open (nil) or stopped.
+func (g *Gate) join() (*crowd, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopped {
+		return nil, ErrStopped
+	}
+	if g.open() {
+		return nil, nil
+	}
+	if g.crowd == nil {
+		g.crowd = &crowd{opened: make(chan struct{})}
+	}
+	c := g.crowd
+	c.size++
+	if c.timer == nil && !g.paused {
+		c.timer = time.AfterFunc(time.Until(g.until), func() { g.expire(c) })
+	}
+	return c, nil
+}
+
+// leave takes the caller out of c. The last one takes the timer along, so that
+// nothing is left behind by waiters whose contexts have ended.
+func (g *Gate) leave(c *crowd) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.size--
+	if c.size == 0 && g.crowd == c {
+		g.disband()
+	}
+}
+
+// expire runs at the end of a pause that c waits for. The pause may have been
+// prolonged meanwhile, or the gate closed by Pause, which has no end in time.
+func (g *Gate) expire(c *crowd) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.crowd != c || g.paused:
+	case g.open():
+		g.release()
+	default:
+		c.timer.Reset(time.Until(g.until))
+	}
+}
+
+// open reports whether every pause has ended. The clock decides, not the timer,
+// so that the answer is right at the very instant a pause ends. g.mu is held.
+func (g *Gate) open() bool {
+	if g.paused || time.Now().Before(g.until) {
+		return false
+	}
+	g.shut.Store(g.stopped)
+	return true
+}
+
+// release lets everybody who waits look at the gate again. g.mu is held.
+func (g *Gate) release() {
+	if c := g.crowd; c != nil {
+		g.disband()
+		close(c.opened)
+	}
+}
+
+// disband forgets the crowd and its timer. g.mu is held.
+func (g *Gate) disband() {
+	if t := g.crowd.timer; t != nil {
+		t.Stop()
+	}
+	g.crowd = nil
+}
