@@ -67,7 +67,7 @@ func innerItemError(err error) *ItemError {
 		case *ItemError:
 			return e
 		case *contextError:
-			return nil
+			return nil // has no Unwrap either; said here because As depends on it
 		}
 		u, ok := err.(interface{ Unwrap() error })
 		if !ok {
@@ -76,6 +76,36 @@ func innerItemError(err error) *ItemError {
 		err = u.Unwrap()
 	}
 	return nil
+}
+
+// pass yields an error in its position and reports whether the stream goes on: not
+// after a final error, and not when the consumer has left.
+func pass[T any](yield func(T, error) bool, err error) bool {
+	var zero T
+	return yield(zero, err) && IsItemError(err)
+}
+
+// asFinal returns err so that it is final: the error of a whole stream must not
+// pass for that of one item only because one is its cause.
+func asFinal(err error) error {
+	if IsItemError(err) {
+		return errors.Join(err)
+	}
+	return err
+}
+
+// ofSameItem returns err so that it is about the item of failed: as it is where its
+// chain still holds failed, else within ItemErrors of the same items.
+func ofSameItem(failed *ItemError, err error) error {
+	for e := innerItemError(err); e != nil; e = innerItemError(e.Err) {
+		if e == failed {
+			return err
+		}
+	}
+	if inner := innerItemError(failed.Err); inner != nil {
+		err = ofSameItem(inner, err)
+	}
+	return &ItemError{failed.Item, err}
 }
 
 // FailedItem returns the item of the innermost [*ItemError] in err's chain that
@@ -126,7 +156,9 @@ func ContextError(ctx context.Context) error {
 		return nil
 	}
 	cause := context.Cause(ctx)
-	if cause == err && innerItemError(err) == nil {
+	// The two errors of the standard library need no cover. Those of a foreign
+	// context may be anything, an ItemError or one that == panics at.
+	if (err == context.Canceled || err == context.DeadlineExceeded) && cause == err {
 		return err
 	}
 	return &contextError{err, cause}
@@ -138,10 +170,11 @@ func ContextError(ctx context.Context) error {
 type contextError struct{ err, cause error }
 
 func (e *contextError) Error() string {
-	if e.cause == e.err {
-		return e.err.Error()
+	err, cause := e.err.Error(), e.cause.Error()
+	if cause == err {
+		return err
 	}
-	return e.err.Error() + ": " + e.cause.Error()
+	return err + ": " + cause
 }
 
 func (e *contextError) Is(target error) bool {

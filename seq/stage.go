@@ -1,6 +1,7 @@
 package seq
 
 import (
+	"context"
 	"fmt"
 	"iter"
 )
@@ -37,6 +38,22 @@ func Then[A, B, C any](first Stage[A, B], second Stage[B, C]) Stage[A, C] {
 func checkStream[T any](stage string, in iter.Seq2[T, error]) {
 	if in == nil {
 		panic("seq." + stage + ": the stream must not be nil")
+	}
+}
+
+// checkStreams panics where a stage is built on several streams and one is nil.
+func checkStreams[T any](stage string, ins []iter.Seq2[T, error]) {
+	for i, in := range ins {
+		if in == nil {
+			panic(fmt.Sprintf("seq.%s: stream %d must not be nil", stage, i))
+		}
+	}
+}
+
+// checkContext panics where a stage is built with a nil context.
+func checkContext(stage string, ctx context.Context) {
+	if ctx == nil {
+		panic("seq." + stage + ": ctx must not be nil")
 	}
 }
 
