@@ -1,0 +1,258 @@
+package seq
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// This file is the engine under every concurrent stage: rings, parking places and
+// crews. It knows nothing of what the stages mean, and only here (and in task.go)
+// does this package start a goroutine.
+//
+// What shaped it: with work of a microsecond an item, handing over costs little
+// and parking costs a lot. So every cell of a ring is published by itself, with
+// one atomic store and without a lock; a sleeper is woken only by the event that
+// it waits for; and who finds nothing to do lets others run a few times before it
+// goes to sleep. Batches then come about by themselves when there is much to do,
+// and a lone item is handed over at once.
+//
+// Rejected: one mutex and condition variables around the ring. It is simpler, and
+// as fast while two goroutines run; but with more runnable goroutines than
+// processors a contended mutex stops spinning and parks, which cost half of the
+// throughput at 64 workers. Rejected, too: handing over chunks. It is faster on
+// paper, and a lone item waits until its chunk is full.
+
+// spins is how often a goroutine lets others run before it goes to sleep.
+const spins = 4
+
+// cacheLine keeps what different goroutines write apart from each other.
+type cacheLine [64]byte
+
+// A ring is a bounded queue of cells, each with a sequence number that says whose
+// turn it is: pos where the producer of position pos may write, pos+1 where its
+// consumer may read (Dmitry Vyukov's bounded queue). Positions only grow; which
+// goroutine may use one is agreed outside.
+type ring[V any] struct {
+	cells []cell[V]
+	mask  uint64
+}
+
+type cell[V any] struct {
+	turn atomic.Uint64
+	v    V
+}
+
+// makeRing returns a ring with room for n values.
+func makeRing[V any](n int) ring[V] {
+	size := 2 // with one cell, "written" and "free again" would be the same number
+	for size < n {
+		size *= 2
+	}
+	r := ring[V]{make([]cell[V], size), uint64(size - 1)}
+	for i := range r.cells {
+		r.cells[i].turn.Store(uint64(i))
+	}
+	return r
+}
+
+// free reports whether pos may be written.
+func (r *ring[V]) free(pos uint64) bool { return r.cells[pos&r.mask].turn.Load() == pos }
+
+// ready reports whether pos has been written and not yet been taken.
+func (r *ring[V]) ready(pos uint64) bool { return r.cells[pos&r.mask].turn.Load() == pos+1 }
+
+// put writes pos and publishes it.
+func (r *ring[V]) put(pos uint64, v V) {
+	c := &r.cells[pos&r.mask]
+	c.v = v
+	c.turn.Store(pos + 1)
+}
+
+// take reads pos and frees its cell for the producer's next round.
+func (r *ring[V]) take(pos uint64) V {
+	c := &r.cells[pos&r.mask]
+	v := c.v
+	var none V
+	c.v = none
+	c.turn.Store(pos + r.mask + 1)
+	return v
+}
+
+// A place is where one goroutine sleeps until what it waits for has happened.
+//
+// The sleeper announces itself, looks once more, and only then sleeps; the waker
+// makes the thing happen, and only then looks for a sleeper. Whichever comes
+// second sees the other, so no wake-up is lost.
+type place struct {
+	asleep atomic.Bool
+	wakeup chan struct{} // holds at most one token, since asleep is cleared once a sleep
+}
+
+func makePlace() place { return place{wakeup: make(chan struct{}, 1)} }
+
+// wake wakes the sleeper, if there is one.
+func (p *place) wake() {
+	if p.asleep.Load() && p.asleep.CompareAndSwap(true, false) {
+		p.wakeup <- struct{}{}
+	}
+}
+
+// sleep sleeps until woken or until done is closed, unless happened is true once
+// the sleeper is announced. It may return early: the caller looks again.
+func (p *place) sleep(happened func() bool, done <-chan struct{}) {
+	p.asleep.Store(true)
+	if !happened() {
+		if done == nil {
+			<-p.wakeup // half the price of a select
+			return
+		}
+		select {
+		case <-p.wakeup:
+			return
+		case <-done:
+		}
+	}
+	if !p.asleep.CompareAndSwap(true, false) {
+		<-p.wakeup // a waker was faster, and its token is on the way
+	}
+}
+
+// Credits bound what a producer may have under way: it spends one for each item
+// and waits while none is left; whoever is done with an item gives one back.
+type credits struct {
+	limit uint64
+	spent uint64 // the producer's own
+	known uint64 // what the producer last saw of back
+	_     cacheLine
+	back  atomic.Uint64
+	shut  atomic.Bool // nobody gives back any more: do not wait
+	place place
+	_     cacheLine
+}
+
+func makeCredits(limit int) credits { return credits{limit: uint64(limit), place: makePlace()} }
+
+// spend spends a credit, of which there must be one.
+func (c *credits) spend() { c.spent++ }
+
+// giveBack gives one credit back.
+func (c *credits) giveBack() {
+	c.back.Add(1)
+	c.place.wake()
+}
+
+// left reports whether a credit is left.
+func (c *credits) left() bool {
+	if c.spent-c.known < c.limit {
+		return true
+	}
+	c.known = c.back.Load()
+	return c.spent-c.known < c.limit
+}
+
+// wait waits until a credit is left. It is false once the credits are shut.
+func (c *credits) wait() bool {
+	for round := 0; !c.left(); round++ {
+		switch {
+		case c.shut.Load():
+			return false
+		case round < spins:
+			runtime.Gosched()
+		default:
+			c.place.sleep(func() bool { return c.left() || c.shut.Load() }, nil)
+		}
+	}
+	return !c.shut.Load()
+}
+
+// close shuts the credits: the producer does not wait any more.
+func (c *credits) close() {
+	c.shut.Store(true)
+	c.place.wake()
+}
+
+// A crew is the goroutines of one loop over a concurrent stage, with the context
+// that their callbacks get, and with what became of them.
+type crew struct {
+	outer  context.Context // the stage's
+	ctx    context.Context // the callbacks': ends with the loop
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	consumer place       // where the goroutine that runs the loop sleeps
+	inBody   bool        // that goroutine is in the loop's body
+	failed   atomic.Bool // one of the crew panicked or called Goexit
+	mu       sync.Mutex
+	panic    *PanicError // the first panic
+}
+
+func (c *crew) init(ctx context.Context) {
+	c.outer = ctx
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.consumer = makePlace()
+}
+
+// start runs fn in a goroutine of the crew. A panic or Goexit ends the crew's
+// context and is kept for the goroutine that runs the loop.
+func (c *crew) start(fn func()) {
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		returned := false
+		defer func() {
+			if !returned { // a panic, or, where there is nothing to recover, Goexit
+				c.fail(recover())
+			}
+		}()
+		fn()
+		returned = true
+	}()
+}
+
+func (c *crew) fail(value any) {
+	if value != nil {
+		p := newPanicError(value)
+		c.mu.Lock()
+		if c.panic == nil {
+			c.panic = p
+		}
+		c.mu.Unlock()
+	}
+	c.failed.Store(true)
+	c.cancel()
+	c.consumer.wake()
+}
+
+// over reports whether the loop has to end before its end: ctx has ended or one of
+// the crew has failed.
+func (c *crew) over() bool { return c.failed.Load() || c.outer.Err() != nil }
+
+// join waits for the crew, which has been told to stop, and passes on what made it
+// fail; but not over a panic or Goexit of the loop's body, which came first.
+func (c *crew) join() {
+	c.cancel()
+	c.wg.Wait()
+	switch {
+	case c.inBody || !c.failed.Load():
+	case c.panic != nil:
+		panic(c.panic)
+	default:
+		runtime.Goexit()
+	}
+}
+
+// A pair is what a stream yields.
+type pair[T any] struct {
+	v   T
+	err error
+}
+
+// emit runs the loop's body.
+func emit[T any](c *crew, yield func(T, error) bool, v T, err error) bool {
+	c.inBody = true
+	ok := yield(v, err)
+	c.inBody = false
+	return ok
+}
