@@ -1,7 +1,6 @@
 package seq
 
 import (
-	"errors"
 	"iter"
 	"slices"
 )
@@ -216,10 +215,10 @@ func Zip[A, B, C any](a iter.Seq2[A, error], b iter.Seq2[B, error], join func(A,
 				return false
 			}
 			vc, err := join(va, vb)
-			if err == nil {
+			if err != nil {
+				ended = !fail(yield, Pair[A, B]{va, vb}, err)
+			} else {
 				ended = !yield(vc, nil)
-			} else if !errors.Is(err, ErrSkip) {
-				ended = !pass(yield, &ItemError{Pair[A, B]{va, vb}, err})
 			}
 			return !ended
 		})

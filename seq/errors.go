@@ -85,6 +85,12 @@ func pass[T any](yield func(T, error) bool, err error) bool {
 	return yield(zero, err) && IsItemError(err)
 }
 
+// fail yields the error that a callback returned for item and reports whether the
+// stream goes on. ErrSkip yields nothing.
+func fail[T any](yield func(T, error) bool, item any, err error) bool {
+	return errors.Is(err, ErrSkip) || pass(yield, &ItemError{item, err})
+}
+
 // asFinal returns err so that it is final: the error of a whole stream must not
 // pass for that of one item only because one is its cause.
 func asFinal(err error) error {

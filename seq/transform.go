@@ -31,10 +31,10 @@ func Map[T, U any](in iter.Seq2[T, error], fn func(T) (U, error)) iter.Seq2[U, e
 				return !ended
 			}
 			u, err := fn(v)
-			if err == nil {
+			if err != nil {
+				ended = !fail(yield, v, err)
+			} else {
 				ended = !yield(u, nil)
-			} else if !errors.Is(err, ErrSkip) {
-				ended = !pass(yield, &ItemError{v, err})
 			}
 			return !ended
 		})
