@@ -37,6 +37,12 @@ func (d *dispatcher[J]) init(n, size int, hire func()) {
 	d.work = make(chan struct{}, n)
 }
 
+// initStarted is init for workers that the caller starts itself, all of them.
+func (d *dispatcher[J]) initStarted(n, size int) {
+	d.init(n, size, nil)
+	d.started.Store(int32(n))
+}
+
 // add hands over a job. The producer sees to it that there is room.
 func (d *dispatcher[J]) add(j J) {
 	for !d.jobs.free(d.put) {

@@ -1,0 +1,265 @@
+package seq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"sync/atomic"
+)
+
+// The fans hold at most 16 pairs a lane: 7 on the way to its stage, 1 in the stage,
+// 7 on the way to the consumer, and 1 that the source waits to hand over.
+const fanAhead = 7
+
+// Branch sends each pair of in, errors too, to the one branch that route names, and
+// yields what comes out of the branches as it comes. route gets a pair as the loop's
+// body would: an item with a nil error, or an error with the zero item. It is called
+// in the source's goroutine; an index out of range panics.
+//
+// Each branch is a stage that runs in a goroutine of its own and keeps its order.
+// What is routed to a branch that has ended is dropped, but a final error routed
+// there is yielded by itself, after all else. A branch that is slow holds up the
+// source as soon as its lane is full. An item error may overtake items.
+//
+// When the consumer leaves or ctx ends, the input of each branch ends with an
+// error, so that no branch takes what it got for all there was.
+//
+// Ends: when all branches have, at a final error of one of them, or when ctx ends.
+// Owns: a goroutine for each branch, and one; all have exited when the loop has.
+// Reads ahead: at most 16 pairs a branch.
+// Reuse: as often as in.
+func Branch[T, U any](ctx context.Context, in iter.Seq2[T, error], route func(T, error) int,
+	branches ...Stage[T, U]) iter.Seq2[U, error] {
+	checkStream("Branch", in)
+	checkFunc("Branch", "route", route == nil)
+	checkStages("Branch", branches)
+	return fanOut("Branch", ctx, in, branches, func(f *fan[T, U], v T, err error) {
+		i := route(v, err)
+		if i < 0 || i >= len(f.inputs) {
+			panic(fmt.Sprintf("seq.Branch: route must name a branch from 0 to %d, got %d", len(f.inputs)-1, i))
+		}
+		f.inputs[i].send(v, err)
+	})
+}
+
+// Broadcast sends each pair of in to every branch, and yields what comes out of the
+// branches as it comes. The slowest branch sets the pace. An item error of in comes
+// once for each branch, a final one once. All else is as in [Branch].
+//
+// Ends: when all branches have, at a final error of one of them, or when ctx ends.
+// Owns: a goroutine for each branch, and one; all have exited when the loop has.
+// Reads ahead: at most 16 pairs a branch.
+// Reuse: as often as in.
+func Broadcast[T, U any](ctx context.Context, in iter.Seq2[T, error], branches ...Stage[T, U]) iter.Seq2[U, error] {
+	checkStream("Broadcast", in)
+	checkStages("Broadcast", branches)
+	return fanOut("Broadcast", ctx, in, branches, func(f *fan[T, U], v T, err error) {
+		for i := range f.inputs {
+			f.inputs[i].send(v, err)
+		}
+	})
+}
+
+// Fork sends each pair of in to whichever of n lanes is free, and yields what comes
+// out of the lanes as it comes: a pipeline of several stages on n lanes, where
+// [MapUnordered] is one function on n workers. The lanes take from one queue, so a
+// slow one hoards nothing. lane is called n times when the stage is built, with the
+// number of the lane. All else is as in [Branch].
+//
+// Ends: when all lanes have, at a final error of one of them, or when ctx ends.
+// Owns: a goroutine for each lane, and one; all have exited when the loop has.
+// Reads ahead: at most 16 pairs a lane.
+// Reuse: as often as in and the lanes' stages.
+func Fork[T, U any](ctx context.Context, in iter.Seq2[T, error], n int, lane func(i int) Stage[T, U]) iter.Seq2[U, error] {
+	checkStream("Fork", in)
+	checkAtLeast("Fork", "n", n, 1)
+	checkFunc("Fork", "lane", lane == nil)
+	stages := make([]Stage[T, U], n)
+	for i := range stages {
+		stages[i] = lane(i)
+	}
+	checkStages("Fork", stages)
+	return fanOut("Fork", ctx, in, stages, nil)
+}
+
+func checkStages[T, U any](name string, stages []Stage[T, U]) {
+	if len(stages) == 0 {
+		panic("seq." + name + ": there must be at least one branch")
+	}
+	for i, stage := range stages {
+		if stage == nil {
+			panic(fmt.Sprintf("seq.%s: the stage of branch %d must not be nil", name, i))
+		}
+	}
+}
+
+// A fan is one loop over Branch, Broadcast or Fork: a source, a goroutine for each
+// stage, and the consumer, which collects. The three differ in how the source
+// chooses the stages that a pair goes to.
+type fan[T, U any] struct {
+	collector[U]
+	in     iter.Seq2[T, error]
+	choose func(f *fan[T, U], v T, err error) // nil for Fork
+
+	inputs []lane[T]           // to each stage; none for Fork
+	queue  dispatcher[pair[T]] // to whichever stage is free; for Fork alone
+	room   credits             // for pairs in the queue
+
+	failing   atomic.Bool // in has failed, and final says why
+	delivered atomic.Bool // a stage has been given the final error: it is its to pass on
+}
+
+func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], stages []Stage[T, U],
+	choose func(*fan[T, U], T, error)) iter.Seq2[U, error] {
+	return func(yield func(U, error) bool) {
+		f := &fan[T, U]{in: in, choose: choose}
+		f.init(ctx, len(stages), fanAhead)
+		f.room = makeCredits(len(stages))
+		if choose == nil {
+			f.queue.initStarted(len(stages), len(stages))
+		} else {
+			f.inputs = make([]lane[T], len(stages))
+			for i := range f.inputs {
+				sleeper := makePlace()
+				f.inputs[i].init(fanAhead, &sleeper)
+			}
+		}
+		defer f.join()
+		defer f.stop()
+		if !f.over() {
+			for i, stage := range stages {
+				out := stage(f.input(i))
+				checkStream(name, out)
+				f.start(func() { f.run(i, out) })
+			}
+			f.start(f.feed)
+		}
+		f.consume(yield)
+	}
+}
+
+// run runs stage i, whose stream is out.
+func (f *fan[T, U]) run(i int, out iter.Seq2[U, error]) {
+	if f.choose != nil {
+		defer f.inputs[i].close() // what comes for it from now on is dropped
+	}
+	out(f.lanes[i].push)
+	f.lanes[i].finish()
+}
+
+// input is the stream that stage i gets. When the loop has been cut, it ends with an
+// error.
+func (f *fan[T, U]) input(i int) iter.Seq2[T, error] {
+	next := f.taker(i)
+	return func(yield func(T, error) bool) {
+		for {
+			r, ok := next()
+			if err := ContextError(f.ctx); err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			if !ok {
+				return
+			}
+			final := r.err != nil && !IsItemError(r.err)
+			if final {
+				f.delivered.Store(true)
+			}
+			if !yield(r.v, r.err) || final {
+				return
+			}
+		}
+	}
+}
+
+// taker returns the function that takes the next pair for stage i.
+func (f *fan[T, U]) taker(i int) func() (pair[T], bool) {
+	if f.choose != nil {
+		return f.inputs[i].next
+	}
+	searching := false
+	return func() (pair[T], bool) {
+		r, ok := f.queue.next(&searching)
+		if ok {
+			f.room.giveBack()
+		}
+		return r, ok
+	}
+}
+
+// feed runs the source.
+func (f *fan[T, U]) feed() {
+	f.in(f.push)
+	for i := range f.inputs {
+		f.inputs[i].finish()
+	}
+	if f.choose == nil {
+		f.queue.close()
+	}
+}
+
+// push takes a pair from the source.
+func (f *fan[T, U]) push(v T, err error) bool {
+	if f.room.shut.Load() || f.failing.Load() {
+		return false
+	}
+	final := err != nil && !IsItemError(err)
+	if final {
+		f.final = err
+		f.failing.Store(true)
+	}
+	if f.choose != nil {
+		f.choose(f, v, err)
+		return !final && !f.room.shut.Load()
+	}
+	f.room.spend()
+	f.queue.add(pair[T]{v, err})
+	return !final && f.room.wait()
+}
+
+// consume yields what the stages yield. The final error of in waits until every
+// stage is done with what came before it.
+func (f *fan[T, U]) consume(yield func(U, error) bool) {
+	var last error
+	for {
+		l := f.next()
+		if l == nil {
+			break
+		}
+		r := l.take()
+		if r.err != nil && !IsItemError(r.err) && f.fromSource(r.err) {
+			last = r.err
+			l.close()
+			continue
+		}
+		if !emit(&f.crew, yield, r.v, r.err) || r.err != nil && !IsItemError(r.err) {
+			return
+		}
+	}
+	if last == nil && f.failing.Load() && !f.delivered.Load() {
+		last = f.final // routed to a stage that had ended
+	}
+	f.conclude(yield, last)
+}
+
+// fromSource reports whether a final error that a stage yielded is the one of in. One
+// that cannot be compared is taken for it: to wait for the other stages loses nothing.
+func (f *fan[T, U]) fromSource(err error) bool {
+	return f.failing.Load() && (errors.Is(err, f.final) || !reflect.TypeOf(f.final).Comparable())
+}
+
+// stop lets go of the source and of all stages.
+func (f *fan[T, U]) stop() {
+	f.collector.stop()
+	f.room.close()
+	for i := range f.inputs {
+		f.inputs[i].close()
+		f.inputs[i].to.wake()
+	}
+	if f.choose == nil {
+		f.queue.close()
+	}
+}

@@ -1,0 +1,98 @@
+package seq
+
+import (
+	"context"
+	"iter"
+)
+
+// FlatMapConcurrent turns each item of in into a stream and yields what the streams
+// yield as it comes, n streams at a time. Each of them keeps its own order. fn gets a
+// context that ends with the loop; its streams are ranged over by the workers.
+//
+// The window is for sub-items not yet yielded, divided among the workers; it is
+// raised to n. Errors of the streams pass as they are. A final error of one of them
+// ends the whole; a final error of in waits until the streams before it have ended.
+//
+// Ends: when in and all streams have ended, at a final error, or when ctx ends.
+// Owns: n+1 goroutines; all have exited when the loop has.
+// Reads ahead: at most n items of in whose streams have not ended; of these, at most the window, 2n unless [Window] says otherwise.
+// Reuse: as often as in and what fn returns.
+func FlatMapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n int,
+	fn func(context.Context, T) iter.Seq2[U, error], opts ...Option) iter.Seq2[U, error] {
+	checkStream("FlatMapConcurrent", in)
+	checkAtLeast("FlatMapConcurrent", "n", n, 1)
+	checkFunc("FlatMapConcurrent", "fn", fn == nil)
+	window := makeOptions(2*n, opts).window
+	return func(yield func(U, error) bool) {
+		f := &flattener[T, U]{in: in, fn: fn, open: makeCredits(n)}
+		f.init(ctx, n+1, max(1, window/n))
+		f.jobs.initStarted(n, n)
+		defer f.join()
+		defer f.stop()
+		if !f.over() {
+			for i := range n {
+				f.start(func() { f.labour(&f.lanes[i]) })
+			}
+			f.start(f.feed)
+		}
+		f.collect(yield)
+	}
+}
+
+// A flattener is one loop over FlatMapConcurrent: a source, n workers with a lane
+// each, a last lane for the errors of in, and the consumer, which collects.
+type flattener[T, U any] struct {
+	collector[U]
+	in   iter.Seq2[T, error]
+	fn   func(context.Context, T) iter.Seq2[U, error]
+	jobs dispatcher[T]
+	open credits // for streams that have not ended
+}
+
+// feed runs the source.
+func (f *flattener[T, U]) feed() {
+	errs := &f.lanes[len(f.lanes)-1]
+	var final error
+	f.in(func(v T, err error) bool {
+		switch {
+		case final != nil || f.open.shut.Load():
+			return false
+		case err == nil:
+			f.open.spend()
+			f.jobs.add(v)
+			return f.open.wait()
+		case IsItemError(err):
+			var none U
+			return errs.push(none, err)
+		}
+		final = err
+		return false
+	})
+	f.final = final
+	errs.finish()
+	f.jobs.close()
+}
+
+// labour is a worker.
+func (f *flattener[T, U]) labour(out *lane[U]) {
+	for searching := false; ; {
+		v, ok := f.jobs.next(&searching)
+		if !ok || f.ctx.Err() != nil {
+			break
+		}
+		sub := f.fn(f.ctx, v)
+		if sub == nil {
+			panic("seq.FlatMapConcurrent: fn must not return a nil stream")
+		}
+		sub(out.push)
+		f.open.giveBack()
+	}
+	out.finish()
+}
+
+// stop lets go of the source and of the workers.
+func (f *flattener[T, U]) stop() {
+	f.collector.stop()
+	f.open.close()
+	f.jobs.close()
+}
