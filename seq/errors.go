@@ -32,29 +32,6 @@ func (e *ItemError) Error() string {
 // Unwrap returns the cause.
 func (e *ItemError) Unwrap() error { return e.Err }
 
-// clip prints an item for an error message: enough to recognize it, never a
-// megabyte of it.
-func clip(item any) string {
-	const limit = 80
-	switch v := item.(type) {
-	case string:
-		if len(v) > limit {
-			return fmt.Sprintf("%q…", v[:limit])
-		}
-		return fmt.Sprintf("%q", v)
-	case []byte:
-		if len(v) > limit/2 {
-			return fmt.Sprintf("%x…", v[:limit/2])
-		}
-		return fmt.Sprintf("%x", v)
-	}
-	s := fmt.Sprintf("%v", item)
-	if len(s) > limit {
-		s = s[:limit] + "…"
-	}
-	return s
-}
-
 // IsItemError reports whether err is about one item, so that the stream goes on
 // after it: its chain of single Unwraps holds an [*ItemError]. Every other error
 // is final. An error that joins several is final, whatever it joins.
