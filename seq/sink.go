@@ -111,6 +111,7 @@ func Count[T any](in iter.Seq2[T, error]) (int, error) {
 // Drain runs the stream for what its stages do and drops the items. It stops at
 // the first error of either kind and returns it.
 func Drain[T any](in iter.Seq2[T, error]) error {
+	checkStream("Drain", in)
 	_, err := Count(in)
 	return err
 }

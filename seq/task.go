@@ -14,6 +14,7 @@ type Task struct {
 
 // Go starts fn in a goroutine of its own.
 func Go(fn func()) *Task {
+	checkFunc("Go", "fn", fn == nil)
 	t := &Task{done: make(chan struct{}), goexit: true}
 	go func() {
 		defer close(t.done)
