@@ -1,0 +1,416 @@
+package cursor
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"example.com/pipeline/cursor/internal/fsys"
+)
+
+// A File is an output file that takes part in a checkpoint: each commit saves how
+// long the file is, and a resumed run cuts off what came after the last commit. So
+// every item's bytes are in the finished file exactly once, however often the run
+// was killed.
+//
+// Attach it to the checkpoint, then write to it what the items become; writes
+// are buffered. Without gzip the finished file is byte for byte that of an
+// undisturbed run. With [Gzip] its uncompressed content is, and its bytes are, too,
+// where commits happen at the same items: that is, by number ([Every].Items) and
+// without an early end.
+//
+// From Restore, or the first Write, to Close the File holds a lock on the output,
+// so that two runs cannot mix their lines in it ([ErrLocked]).
+//
+// A write that failed, on a full disk say, counts: every later write returns its
+// error, and so does a commit that would cover the item it was for. The items
+// before it can be committed. A failed fsync ends all ([ErrFsync]).
+//
+// A File is safe for concurrent use.
+type File struct {
+	path string
+	zip  bool
+
+	mu     sync.Mutex
+	f      *fsys.File
+	locked bool
+	synced bool   // the folder knows the file
+	out    []byte // for the file at size: not yet written
+	size   int64
+	mark   int64 // the file's length at the last Mark; with gzip, at the end of a member
+
+	// Gzip: what was written since the last Mark stays in tail, so that a member
+	// can end at the Mark. A tail that grows too long is let go into a member of its
+	// own (spilled), which the next Mark makes part of what is consumed.
+	zw      *gzip.Writer
+	member  bool // zw has a member open
+	tail    []byte
+	spilled bool
+
+	wrote    error // the first failed write
+	lost     bool  // a Mark came after it
+	dead     error // ErrFsync, ErrClosed
+	lastSync json.RawMessage
+}
+
+const (
+	fileBuffer = 256 << 10 // bytes gathered for one write
+	maxTail    = 4 << 20   // bytes of one item kept back for gzip
+	sumLen     = 4096      // bytes before the end that a checkpoint has a checksum of
+)
+
+// A FileOption changes how [OpenFile] writes.
+type FileOption func(*File)
+
+// Gzip compresses the file, in one gzip member a commit, so that the file is whole
+// when it is cut off at a commit. Programs that read gzip read the members as one
+// file. Commits that are too frequent cost compression: a member has 20 bytes of
+// its own and begins with an empty window.
+func Gzip() FileOption { return func(f *File) { f.zip = true } }
+
+// OpenFile opens the output at path for reading and writing and makes it where it
+// is missing; its folder must be there. It changes nothing in a file that is there:
+// that is for Restore, which [Open] calls for what is attached. The caller closes the
+// File, after the checkpoint.
+func OpenFile(path string, opts ...FileOption) (*File, error) {
+	abs, err := filepath.Abs(path) // a later chdir must not lead elsewhere
+	if err != nil {
+		return nil, fmt.Errorf("cursor: output %s: %w", path, err)
+	}
+	if info, err := os.Stat(abs); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("cursor: output %s: it is no regular file, so it cannot be cut off where a checkpoint ends", path)
+	}
+	f, err := fsys.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("cursor: output %s: %w", path, err)
+	}
+	file := &File{path: abs, f: f}
+	for _, opt := range opts {
+		opt(file)
+	}
+	if file.zip {
+		file.zw = gzip.NewWriter((*gather)(file))
+	}
+	return file, nil
+}
+
+// A fileState is what a checkpoint knows of a File.
+type fileState struct {
+	Size int64  `json:"size"`
+	Sum  uint32 `json:"sum"` // CRC-32C of the last 4096 bytes up to Size
+	Gzip bool   `json:"gzip,omitempty"`
+}
+
+// Restore implements [Participant]. Without a state the file is emptied. With one it
+// is cut off at the length that the state has; a file that is shorter, or whose last
+// bytes before that are others, is [ErrOutputChanged].
+func (f *File) Restore(_ context.Context, state json.RawMessage) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.lock(); err != nil {
+		return err
+	}
+	var s fileState
+	if state != nil {
+		dec := json.NewDecoder(bytes.NewReader(state))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&s); err != nil || s.Size < 0 {
+			return fmt.Errorf("%w: output %s: its state is %s", ErrCorrupt, f.path, state)
+		}
+		if s.Gzip != f.zip && s.Size > 0 {
+			return fmt.Errorf("%w: output %s was begun with gzip %t, now it is %t", ErrMismatch, f.path, s.Gzip, f.zip)
+		}
+	}
+	if err := f.check(s); err != nil {
+		return err
+	}
+	if err := f.f.Truncate(s.Size); err != nil {
+		return fmt.Errorf("cursor: output %s: %w", f.path, err)
+	}
+	f.size, f.mark = s.Size, s.Size
+	f.out, f.tail = f.out[:0], f.tail[:0]
+	f.member, f.spilled = false, false
+	f.wrote, f.lost = nil, false
+	f.lastSync = nil
+	return nil
+}
+
+// lock locks the output, once.
+func (f *File) lock() error {
+	if f.dead != nil || f.locked {
+		return f.dead
+	}
+	if err := f.f.TryLock(); err != nil {
+		if errors.Is(err, fsys.ErrLocked) {
+			return fmt.Errorf("%w: output %s is being written by another run; wait until it ends, or write to another file", ErrLocked, f.path)
+		}
+		return fmt.Errorf("cursor: output %s: %w", f.path, err)
+	}
+	f.locked = true
+	return nil
+}
+
+// check says how the file differs from s.
+func (f *File) check(s fileState) error {
+	changed := func(format string, args ...any) error {
+		return fmt.Errorf("%w: output %s: %s; put the file back, or start afresh", ErrOutputChanged, f.path, fmt.Sprintf(format, args...))
+	}
+	if !sameFile(f.f, f.path) {
+		return changed("it was removed or replaced since it was opened")
+	}
+	info, err := f.f.Stat()
+	if err != nil {
+		return fmt.Errorf("cursor: output %s: %w", f.path, err)
+	}
+	if info.Size() < s.Size {
+		return changed("it has %d bytes, the checkpoint says %d", info.Size(), s.Size)
+	}
+	sum, err := f.sum(s.Size)
+	if err != nil {
+		return fmt.Errorf("cursor: output %s: %w", f.path, err)
+	}
+	if s.Size > 0 && sum != s.Sum {
+		return changed("the bytes before offset %d are not those that were written", s.Size)
+	}
+	return nil
+}
+
+// sum returns the checksum of the last bytes before size.
+func (f *File) sum(size int64) (uint32, error) {
+	data := make([]byte, min(size, sumLen))
+	if _, err := f.f.ReadAt(data, size-int64(len(data))); err != nil && len(data) > 0 {
+		return 0, err
+	}
+	return crc32.Checksum(data, castagnoli), nil
+}
+
+// Write implements [io.Writer]. What it is given belongs to the item in hand until
+// Mark is called. A File that was not restored is written from its beginning, and
+// only if it is empty.
+func (f *File) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.writable(); err != nil {
+		return 0, err
+	}
+	if err := f.write(p); err != nil {
+		f.wrote = fmt.Errorf("cursor: write output %s: %w", f.path, err)
+		return 0, f.wrote
+	}
+	f.lastSync = nil
+	return len(p), nil
+}
+
+func (f *File) writable() error {
+	if f.dead != nil || f.wrote != nil {
+		return errors.Join(f.dead, f.wrote)
+	}
+	if f.locked {
+		return nil
+	}
+	if info, err := f.f.Stat(); err != nil || info.Size() > 0 {
+		return errors.Join(fmt.Errorf("cursor: write output %s: it is not empty; attach it to a checkpoint first, or remove it", f.path), err)
+	}
+	return f.lock()
+}
+
+func (f *File) write(p []byte) error {
+	switch {
+	case !f.zip:
+		f.out = append(f.out, p...)
+	case f.spilled:
+		f.compress(p)
+	case len(f.tail)+len(p) <= maxTail:
+		f.tail = append(f.tail, p...)
+		return nil
+	default:
+		f.endMember()
+		f.mark = f.end()
+		f.compress(f.tail)
+		f.compress(p)
+		f.tail, f.spilled = nil, true
+	}
+	if len(f.out) < fileBuffer {
+		return nil
+	}
+	return f.flush(f.end())
+}
+
+// gather is where a File's gzip writer writes: it cannot fail, so that a full
+// disk leaves the compressor as it should be.
+type gather File
+
+func (g *gather) Write(p []byte) (int, error) {
+	g.out = append(g.out, p...)
+	return len(p), nil
+}
+
+// compress puts p into the open member, or a new one.
+func (f *File) compress(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if !f.member {
+		f.zw.Reset((*gather)(f))
+		f.member = true
+	}
+	if _, err := f.zw.Write(p); err != nil {
+		panic(err) // gather returns none
+	}
+}
+
+// endMember ends the open member, if there is one.
+func (f *File) endMember() {
+	if !f.member {
+		return
+	}
+	if err := f.zw.Close(); err != nil {
+		panic(err) // gather returns none
+	}
+	f.member = false
+}
+
+// end returns the file's length when all that was gathered is written.
+func (f *File) end() int64 { return f.size + int64(len(f.out)) }
+
+// flush writes out what was gathered, up to the offset to. What a failed write
+// leaves unwritten stays for the next flush.
+func (f *File) flush(to int64) error {
+	if to <= f.size {
+		return nil
+	}
+	n, err := f.f.WriteAt(f.out[:to-f.size], f.size)
+	f.size += int64(n)
+	f.out = f.out[:copy(f.out, f.out[n:])]
+	return err
+}
+
+// Mark implements [Participant].
+func (f *File) Mark() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wrote != nil {
+		f.lost = true
+		return
+	}
+	switch {
+	case !f.zip:
+		f.mark = f.end()
+	case f.spilled:
+		f.spilled = false
+	default:
+		f.compress(f.tail)
+		f.tail = f.tail[:0]
+	}
+}
+
+// Sync implements [Participant]: it writes what was marked, fsyncs the file, the
+// first time also its folder, and describes the file up to the mark.
+func (f *File) Sync(context.Context) (json.RawMessage, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.dead != nil:
+		return nil, f.dead
+	case f.lost:
+		return nil, fmt.Errorf("an item counts as done whose write failed: %w", f.wrote)
+	}
+	if err := f.lock(); err != nil {
+		return nil, err
+	}
+	if !sameFile(f.f, f.path) {
+		return nil, fmt.Errorf("%w: output %s was removed or replaced while it was written", ErrOutputChanged, f.path)
+	}
+	if f.lastSync != nil {
+		return f.lastSync, nil
+	}
+	if f.zip && !f.spilled {
+		f.endMember()
+		f.mark = f.end()
+	}
+	if err := f.flush(f.mark); err != nil {
+		return nil, fmt.Errorf("cursor: write output %s: %w", f.path, err)
+	}
+	if err := f.fsync(); err != nil {
+		return nil, err
+	}
+	sum, err := f.sum(f.mark)
+	if err != nil {
+		return nil, fmt.Errorf("cursor: read back output %s: %w", f.path, err)
+	}
+	state, err := json.Marshal(fileState{f.mark, sum, f.zip})
+	if err != nil {
+		return nil, err
+	}
+	if f.mark == f.end() && len(f.tail) == 0 {
+		f.lastSync = state
+	}
+	return state, nil
+}
+
+// fsync makes the file durable. It is never tried again after it failed: the
+// kernel may have dropped the data and would then report success.
+func (f *File) fsync() error {
+	err := f.f.Sync()
+	if err == nil && !f.synced {
+		err = fsys.SyncDir(filepath.Dir(f.path))
+	}
+	if err != nil {
+		f.dead = fmt.Errorf("%w: output %s: %w; check the disk, then run again", ErrFsync, f.path, err)
+		return f.dead
+	}
+	f.synced = true
+	return nil
+}
+
+// Close writes out what was written so far, also what no commit covers, and closes
+// the file. It commits nothing and does not fsync: a resumed run cuts off what
+// follows the last commit. A gzip file without any content becomes a valid empty
+// one. Further calls do nothing.
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return nil
+	}
+	var err error
+	if f.dead == nil && f.locked {
+		err = f.finish()
+	}
+	err = errors.Join(err, f.f.Close())
+	f.f = nil
+	f.dead = fmt.Errorf("output %s: %w", f.path, ErrClosed)
+	if err != nil {
+		return fmt.Errorf("cursor: close output %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// finish hands all that is left to the file.
+func (f *File) finish() error {
+	if f.zip {
+		f.compress(f.tail)
+		f.tail = nil
+		f.endMember()
+		if f.end() == 0 {
+			f.zw.Reset((*gather)(f))
+			if err := f.zw.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	return f.flush(f.end())
+}
+
+var (
+	_ Participant    = (*File)(nil)
+	_ io.WriteCloser = (*File)(nil)
+)

@@ -1,0 +1,40 @@
+//go:build unix && !solaris && !aix
+
+package fsys
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// tryLock uses flock: unlike the locks of fcntl it belongs to the open file, so
+// two openings in one process exclude each other, and closing an unrelated
+// descriptor of the same file does not drop it.
+func tryLock(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return ErrLocked
+		default:
+			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		}
+	}
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		d.Close()
+		return err
+	}
+	return d.Close()
+}

@@ -1,0 +1,34 @@
+package fsys
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+var procLockFileEx = syscall.NewLazyDLL("kernel32.dll").NewProc("LockFileEx")
+
+const (
+	lockFailImmediately               = 1
+	lockExclusive                     = 2
+	errLockViolation    syscall.Errno = 33
+)
+
+// tryLock locks one byte far behind any content: a lock on Windows keeps others
+// from reading what it covers, and the holder's name has to stay readable.
+func tryLock(f *os.File) error {
+	far := syscall.Overlapped{OffsetHigh: 1 << 30}
+	ok, _, err := procLockFileEx.Call(f.Fd(), lockExclusive|lockFailImmediately, 0, 1, 0, uintptr(unsafe.Pointer(&far)))
+	switch {
+	case ok != 0:
+		return nil
+	case errors.Is(err, errLockViolation), errors.Is(err, syscall.ERROR_IO_PENDING):
+		return ErrLocked
+	default:
+		return &os.PathError{Op: "LockFileEx", Path: f.Name(), Err: err}
+	}
+}
+
+// syncDir has nothing to do: Windows has no fsync for a folder.
+func syncDir(string) error { return nil }
