@@ -173,14 +173,20 @@ func (p *pool[T, U]) push(v T, err error) bool {
 
 // labour is a worker.
 func (p *pool[T, U]) labour() {
-	for searching := true; ; {
+	turn := p.window.limit / Div
+	for searching, run := true, uint64(0); ; run++ {
+		if run >= turn {
+			runtime.Gosched()
+			run = 0
+		}
 		j, ok := p.next(&searching)
 		if !ok || p.ctx.Err() != nil {
 			return
 		}
 		v, err := p.fn(p.ctx, j.v)
 		if err != nil {
-			if errors.Is(err, ErrSkip) {
+			var none U
+			if v = none; errors.Is(err, ErrSkip) {
 				err = ErrSkip
 			} else {
 				err = &ItemError{j.v, err}
@@ -255,3 +261,5 @@ func (p *pool[T, U]) stop() {
 	p.window.close()
 	p.dispatcher.close()
 }
+
+var Div uint64 = 2

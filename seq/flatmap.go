@@ -90,9 +90,10 @@ func (f *flattener[T, U]) labour(out *lane[U]) {
 	out.finish()
 }
 
-// stop lets go of the source and of the workers.
+// stop lets go of the source and of the workers. The source comes first: a worker
+// that is let go gives back its credit, and with that the source would go on.
 func (f *flattener[T, U]) stop() {
-	f.collector.stop()
 	f.open.close()
+	f.collector.stop()
 	f.jobs.close()
 }

@@ -125,7 +125,11 @@ func (c *collector[T]) collect(yield func(T, error) bool) {
 			return
 		}
 	}
-	c.conclude(yield, c.final)
+	var final error
+	if !c.over() { // so all lanes have finished: only then is final ours to read
+		final = c.final
+	}
+	c.conclude(yield, final)
 }
 
 // conclude yields the last error, if there is one: ctx's before final.
