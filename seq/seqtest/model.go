@@ -1,0 +1,204 @@
+package seqtest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"example.com/pipeline/seq"
+)
+
+// A due is a pair that the stage owes.
+type due[U any] struct {
+	value U
+	err   error            // to come out as the same value
+	is    func(error) bool // if set, decides in place of err
+	after int              // pairs of the script that have to be pulled for it
+}
+
+// dues returns what the stage owes for the script, and whether it then ends. It
+// is the contract put into code: Want for the items, each error where it stands
+// between them, and nothing after a final one.
+func (c *Contract[T, U]) dues(script []pair[T], then Then) (list []due[U], ends bool) {
+	var items []T
+	have := 0
+	owe := func(then Then, after int) {
+		want := c.want(items, then)
+		for _, v := range want[min(have, len(want)):] {
+			list = append(list, due[U]{value: v, after: after})
+		}
+		have = max(have, len(want))
+	}
+	owe(Idles, 0)
+	for i, p := range script {
+		switch {
+		case p.err == nil:
+			items = append(items, p.value)
+			owe(Idles, i+1)
+			if c.Takes > 0 && len(items) == c.Takes {
+				return list, true
+			}
+		case p.final():
+			owe(Fails, i+1)
+			return append(list, due[U]{err: p.err, after: i + 1}), true
+		default:
+			for range max(1, c.ErrorCopies) {
+				d := due[U]{err: p.err, after: i + 1}
+				if _, ours := p.err.(interface{ errorOfCallback() }); ours {
+					d.is = isErrorOf(p.err)
+				}
+				list = append(list, d)
+			}
+		}
+	}
+	if then == Ends {
+		owe(Ends, len(script)+1)
+	}
+	return list, then == Ends
+}
+
+func (c *Contract[T, U]) want(items []T, then Then) []U {
+	if c.Want != nil {
+		return c.Want(items[:len(items):len(items)], then)
+	}
+	out := make([]U, len(items))
+	for i, v := range items {
+		out[i] = any(v).(U)
+	}
+	return out
+}
+
+// A callbackError stands in a script for an item whose callback fails: what comes
+// out is an ItemError of the stage's making.
+type callbackError struct {
+	*seq.ItemError
+}
+
+func (callbackError) errorOfCallback() {}
+func (e callbackError) Unwrap() error  { return e.ItemError }
+
+func isErrorOf(err error) func(error) bool {
+	want := err.(callbackError).ItemError
+	return func(got error) bool {
+		e, ok := errors.AsType[*seq.ItemError](got)
+		return ok && seq.IsItemError(got) && errors.Is(got, want.Err) && reflect.DeepEqual(e.Item, want.Item)
+	}
+}
+
+// diff compares what came out with what is due and describes the first
+// difference; it returns "" where there is none.
+func (c *Contract[T, U]) diff(got []pair[U], want []due[U]) string {
+	if c.Unordered {
+		want = rearrange(got, want)
+	}
+	for i, w := range want {
+		switch {
+		case i >= len(got):
+			return fmt.Sprintf("output %d of %d is missing: want %v, the stage yielded nothing more", i+1, len(want), w)
+		case !w.matches(got[i]):
+			return fmt.Sprintf("output %d is %v, want %v", i+1, got[i], w)
+		}
+	}
+	if len(got) > len(want) {
+		return fmt.Sprintf("the stage yielded %v after all %d outputs that were due", got[len(want)], len(want))
+	}
+	return ""
+}
+
+// rearrange puts what is due into the order in which it came out, so far as it
+// came; a final error stays last.
+func rearrange[U any](got []pair[U], want []due[U]) []due[U] {
+	rest := append([]due[U](nil), want...)
+	var last []due[U]
+	if n := len(rest); n > 0 && rest[n-1].err != nil && !seq.IsItemError(rest[n-1].err) {
+		rest, last = rest[:n-1], rest[n-1:]
+	}
+	var ordered []due[U]
+	for _, p := range got {
+		for i, w := range rest {
+			if w.matches(p) {
+				ordered = append(ordered, w)
+				rest = append(rest[:i:i], rest[i+1:]...)
+				break
+			}
+		}
+	}
+	return append(append(ordered, rest...), last...)
+}
+
+func (d due[U]) matches(p pair[U]) bool {
+	switch {
+	case d.is != nil:
+		return p.err != nil && d.is(p.err)
+	case d.err != nil || p.err != nil:
+		return same(d.err, p.err)
+	}
+	return reflect.DeepEqual(d.value, p.value)
+}
+
+// same compares two errors as values; an error that cannot be compared is not
+// one of ours.
+func same(a, b error) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+}
+
+func (d due[U]) String() string { return pair[U]{d.value, d.err}.String() }
+
+func (p pair[T]) String() string {
+	switch {
+	case p.err == nil:
+		return fmt.Sprintf("item %s", clip(fmt.Sprint(p.value)))
+	case seq.IsItemError(p.err):
+		return fmt.Sprintf("item error %q (%T)", clip(p.err.Error()), p.err)
+	}
+	return fmt.Sprintf("final error %q (%T)", clip(p.err.Error()), p.err)
+}
+
+func clip(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if len(s) > 60 {
+		s = s[:60] + "…"
+	}
+	return s
+}
+
+// lost tells what became of the errors of a script, in words that are more to the
+// point than the first difference is.
+func lost[U any](got []pair[U], want []due[U]) string {
+	for i, w := range want {
+		if w.err == nil || w.is != nil {
+			continue
+		}
+		var found, wrapped, at int
+		for j, p := range got {
+			switch {
+			case p.err == nil:
+			case same(p.err, w.err):
+				found, at = found+1, j
+			case errors.Is(p.err, w.err):
+				wrapped++
+			}
+		}
+		copies := 0
+		for _, v := range want {
+			if same(v.err, w.err) {
+				copies++
+			}
+		}
+		switch {
+		case found == 0 && wrapped > 0:
+			return fmt.Sprintf("the %v was wrapped, not passed on untouched", w)
+		case found < copies:
+			return fmt.Sprintf("the %v was swallowed", w)
+		case found > copies:
+			return fmt.Sprintf("the %v came out %d times, want %d", w, found, copies)
+		case at != i && copies == 1 && len(got) == len(want):
+			return fmt.Sprintf("the %v moved: it is output %d, want output %d", w, at+1, i+1)
+		}
+	}
+	return ""
+}
