@@ -1,0 +1,333 @@
+package batch
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// A collector stands between a source, which runs in a goroutine of its own, and
+// the loop that takes batches of it. Window, Debounce and Lookup are made of it.
+//
+// The source writes each item straight to its place in the current batch and
+// publishes it by raising size. All else happens under the mutex: the first item
+// of a batch, the one that fills it, errors, and every take. A take swaps size
+// for none and owns what it got; the source notices at its next item, when it
+// cannot raise size any more, and begins a new batch. So an item costs one
+// compare-and-swap where a mutex would cost two such operations.
+//
+// The source stops in two cases: when the batch is full, until the loop comes
+// for it, and with an item error in its hand, until the loop comes for that. So
+// it is never more than n items and one error ahead.
+//
+// The loop waits for a token in ready, for the timer, or for the end of ctx, and
+// then looks at what there is. Tokens and ticks only say "look": a stale one
+// costs a look and changes nothing.
+//
+// The timer is not restarted for each item, nor even for each batch. It is armed
+// at the latest when a batch gets its first item; when it fires, the loop
+// compares the clock with since and either finds the batch due or arms the timer
+// for what is left. An AfterFunc in its place would run in a goroutine that has
+// to be joined, for nothing: only the waiting loop can do anything with a batch
+// that is due.
+type collector[T any] struct {
+	n     int           // a batch is full at n
+	wait  time.Duration // a batch is due this long after since
+	renew bool          // each item renews since, not just a batch's first
+	keep  func(error) T // if set, an item error behind items stays there, as what keep makes of it
+	ready chan struct{} // holds a token when the source has changed what take would find
+	timer *time.Timer   // fires no later than since+wait while there is a batch
+	start time.Time     // what since counts from: time.Since is a third of time.Now
+
+	// The source's own: the room of the batch it last wrote to, and how much of
+	// that is filled. The batch has been taken meanwhile if size is not filled.
+	own    []T
+	filled int64
+
+	size atomic.Int64 // items of buf that are published, or none
+
+	mu      sync.Mutex
+	room    sync.Cond     // the source waits here until the loop has come
+	buf     []T           // the room of the current batch
+	since   time.Duration // when the first (or with renew, the last) item of it came
+	armed   bool          // the timer has been set and its tick has not been received
+	due     bool          // the batch is to be handed over, full or not
+	waiting bool          // the loop waits and nothing has been put into its hand
+	full    []T           // a full batch put into the hand of the waiting loop
+	failed  error         // an item error that the source holds
+	ended   bool          // nothing more is accepted
+	crashed bool          // the source ended by a panic or Goexit
+	final   error         // what ends the stream after the last batch, or nil
+}
+
+// none is the size when there is no batch: nothing has come since the last take.
+const none = -1
+
+// collect returns a stream of what a collector gathers from in.
+func collect[T any](ctx context.Context, in iter.Seq2[T, error], n int, wait time.Duration, renew bool, keep func(error) T) iter.Seq2[[]T, error] {
+	return func(yield func([]T, error) bool) {
+		c := &collector[T]{
+			n: n, wait: wait, renew: renew, keep: keep,
+			ready: make(chan struct{}, 1),
+			timer: time.NewTimer(wait),
+			start: time.Now(),
+			armed: true,
+		}
+		c.room.L = &c.mu
+		c.size.Store(none)
+		source := seq.Go(func() { c.fill(in) })
+		inBody := false
+		defer func() {
+			c.timer.Stop()
+			c.end(nil)
+			c.size.Store(none) // the source cannot publish any more
+			if inBody {        // it panicked or called Goexit: that goes on, whatever the source does
+				source.Wait()
+			} else {
+				source.Join()
+			}
+		}()
+		give := func(items []T, err error) bool {
+			inBody = true
+			more := yield(items, err)
+			inBody = false
+			return more
+		}
+		for {
+			items, err, ok := c.next(ctx)
+			if !ok {
+				if err != nil {
+					give(nil, err)
+				}
+				return
+			}
+			if !give(items, err) {
+				return
+			}
+		}
+	}
+}
+
+// fill runs the source. It is the body of the source's goroutine.
+func (c *collector[T]) fill(in iter.Seq2[T, error]) {
+	crashed := true
+	defer func() { c.sourceEnded(crashed) }()
+	for v, err := range in {
+		if err == nil {
+			if !c.put(v) {
+				break
+			}
+		} else if !c.fail(err) {
+			break
+		}
+	}
+	crashed = false
+}
+
+// put adds v to the batch and reports whether the source may go on.
+func (c *collector[T]) put(v T) bool {
+	i := c.filled
+	if c.renew || i >= int64(len(c.own))-1 {
+		return c.putSlow(v)
+	}
+	c.own[i] = v
+	if !c.size.CompareAndSwap(i, i+1) {
+		return c.putSlow(v) // the batch has been taken
+	}
+	c.filled = i + 1
+	return true
+}
+
+// putSlow is put under the mutex. Where v fills the batch it hands that over or
+// waits until the loop comes for it.
+func (c *collector[T]) putSlow(v T) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	i := c.size.Load()
+	switch {
+	case i == none:
+		i = 0
+		c.own = make([]T, capacity(c.n, int(c.filled)))
+		c.buf = c.own
+		c.since = time.Since(c.start)
+		c.arm(c.wait)
+	case i == int64(len(c.own)):
+		c.own = make([]T, min(c.n, 2*len(c.own)))
+		copy(c.own, c.buf)
+		c.buf = c.own
+	}
+	if c.renew {
+		c.since = time.Since(c.start)
+	}
+	c.own[i] = v
+	c.filled = i + 1
+	c.size.Store(c.filled)
+	if c.filled < int64(c.n) {
+		return true
+	}
+	if c.waiting {
+		// The loop has nothing in its hand: the batch is as good as yielded, and
+		// the source goes on while the loop's goroutine wakes up.
+		c.waiting = false
+		c.full = c.cut()
+		c.wake()
+		return true
+	}
+	for c.size.Load() != none && !c.ended {
+		c.room.Wait()
+	}
+	return !c.ended
+}
+
+// cut ends the current batch and returns it. Its capacity is its length: what
+// lies behind is the source's.
+func (c *collector[T]) cut() []T {
+	size := c.size.Swap(none)
+	batch := c.buf[:size:size]
+	c.buf, c.due = nil, false
+	return batch
+}
+
+// arm sets the timer, unless it runs: one that was set for an earlier batch fires
+// early and is then set anew.
+func (c *collector[T]) arm(d time.Duration) {
+	if !c.armed {
+		c.armed = true
+		c.timer.Reset(d)
+	}
+}
+
+// fail hands over an item error and waits until it is taken; any other error
+// ends the stream. It reports whether the source may go on.
+func (c *collector[T]) fail(err error) bool {
+	// The methods of a user's error run here, while the mutex is free.
+	if !seq.IsItemError(err) {
+		c.end(err)
+		return false
+	}
+	if c.keep != nil && c.size.Load() > 0 {
+		return c.put(c.keep(err))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.failed, c.waiting = err, false
+	c.wake()
+	for c.failed != nil && !c.ended {
+		c.room.Wait()
+	}
+	return !c.ended
+}
+
+// end ends the stream: nothing more is accepted, and err comes after the last
+// batch. The end of ctx takes the place of an end that has not been yielded yet.
+func (c *collector[T]) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended, c.final = true, err
+	c.wake()
+	c.room.Signal()
+}
+
+// sourceEnded says that the source has returned or crashed. Where the stream had
+// ended before, that stands: what the source does later is up to the join.
+func (c *collector[T]) sourceEnded(crashed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.ended, c.crashed = true, crashed
+		c.wake()
+	}
+}
+
+// wake puts a token into ready, unless there is one.
+func (c *collector[T]) wake() {
+	select {
+	case c.ready <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for a batch or an item error. At the end ok is false, and err is
+// the final error if there is one. It runs in the goroutine of the loop.
+func (c *collector[T]) next(ctx context.Context) (items []T, err error, ok bool) {
+	cut := false
+	for {
+		if !cut && ctx.Err() != nil {
+			cut = true
+			c.end(seq.ContextError(ctx))
+		}
+		items, err, state := c.take()
+		if state != pending {
+			return items, err, state == taken
+		}
+		select {
+		case <-c.ready:
+		case <-c.timer.C:
+			c.tick()
+		case <-ctx.Done():
+		}
+	}
+}
+
+// What take found.
+const (
+	pending = iota // nothing to hand over now
+	taken          // a batch or an item error
+	over           // the end
+)
+
+// take removes what is to be handed over next, without waiting for it.
+func (c *collector[T]) take() (items []T, err error, state int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = false
+	size := c.size.Load()
+	switch {
+	case c.full != nil:
+		items, c.full = c.full, nil
+	case c.crashed:
+		return nil, nil, over // the join tells what the source panicked with
+	case c.failed != nil:
+		err, c.failed = c.failed, nil
+	case size == int64(c.n), size > 0 && (c.due || c.ended):
+		items = c.cut()
+	case c.ended:
+		return nil, c.final, over
+	default:
+		c.waiting = true
+		return nil, nil, pending
+	}
+	c.room.Signal()
+	return items, err, taken
+}
+
+// tick handles the timer's firing: the batch is due, or it was begun or renewed
+// after the timer was set.
+func (c *collector[T]) tick() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = false
+	if c.size.Load() == none {
+		return
+	}
+	if left := c.since + c.wait - time.Since(c.start); left > 0 {
+		c.arm(left)
+	} else {
+		c.due = true
+	}
+}
+
+// capacity returns how much room a new batch gets: all that it can need up to
+// 1024 items, so that it is one allocation, and beyond that twice what the last
+// one needed, so that a huge n costs nothing while batches are small.
+func capacity(n, last int) int { return min(n, max(1024, 2*last)) }

@@ -1,0 +1,284 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// ErrNotFound says that fetch left a key out of its result. What [Loader] and
+// [Lookup] return Is ErrNotFound and names the key.
+var ErrNotFound = errors.New("batch: not found")
+
+// A notFoundError is ErrNotFound for one key.
+type notFoundError struct{ key any }
+
+func (e *notFoundError) Error() string { return fmt.Sprintf("%v: key %v", ErrNotFound, e.key) }
+func (e *notFoundError) Unwrap() error { return ErrNotFound }
+
+// LoaderConfig says how a [Loader] gathers and remembers. The zero value works.
+type LoaderConfig struct {
+	// MaxBatch is the number of loads after which a batch is fetched without
+	// waiting any longer, and so the largest number of keys that fetch is asked
+	// for at once; 0 means no limit. Loads of a key that is in the batch already
+	// count, too. Set it to n where n workers load: see [Loader].
+	MaxBatch int
+	// Wait is the longest time that the first load of a batch waits for others
+	// to join it; 0 means 1 ms.
+	Wait time.Duration
+	// Capacity is the number of values kept; the one used longest ago goes
+	// first. 0 means that none is kept: only loads of the same time share.
+	Capacity int
+	// TTL is the time for which a value is kept, counted from when its fetch
+	// returned; 0 means without limit.
+	TTL time.Duration
+}
+
+// defaultWait is what a Wait of 0 means: long enough for goroutines that were
+// started together to come in, short beside any request over a network.
+const defaultWait = time.Millisecond
+
+// LoaderStats counts what a [Loader] has saved. Loads-Keys requests for a key
+// were spared, Loads-Fetches round trips.
+type LoaderStats struct {
+	Loads   int64 // calls of Load and distinct keys of LoadMany; not those refused since a ctx had ended before
+	Hits    int64 // loads answered from the cache; the others waited for a fetch
+	Fetches int64 // calls of fetch
+	Keys    int64 // keys asked of fetch, in all
+}
+
+// A Loader turns loads of single keys, made at the same time by many goroutines,
+// into few calls of fetch for many keys, and keeps what it got.
+//
+// A load of a key that is cached returns at once. The first one of a key that is
+// not opens a batch, which others join; it is fetched after Wait or at MaxBatch
+// loads, whatever is first. Keys are handed to fetch in the order of their first
+// load, each once. A load of a key that is waited for already, in the open batch
+// or in one that is being fetched, waits for that. Any number of batches can be
+// in flight at once.
+//
+// With [example.com/pipeline/seq.MapConcurrent] set MaxBatch to its n: no more
+// than n loads wait at once, so a batch that n loads wait for is as full as it
+// will get, and is fetched without waiting for the timer.
+//
+// fetch runs in a goroutine of its own under the ctx of the loader, never under
+// a caller's: a caller whose ctx ends leaves alone. It may keep and change the
+// keys; the map must be left alone once returned. Keys in it that nobody asked for
+// are ignored, a nil map holds none. Where fetch returns an error all loads of the
+// batch return it as it is, and its map is not looked at. Neither errors nor
+// ErrNotFound are cached: the next load asks again. A panic in fetch is panicked
+// anew in each goroutine that waits for it, as a [*seq.PanicError], and a Goexit
+// ends each of them.
+//
+// When the ctx of the loader ends, every load, waiting or new, cached or not,
+// returns [seq.ContextError] of it at once. There is nothing to close; a batch that
+// nobody waits for any more is still fetched, for the cache's sake, unless the
+// loader's ctx has ended. So where goroutines must not outlive a function, end
+// the loader's ctx in it, and heed it in fetch.
+//
+// The memory is bounded: Capacity values and the keys in flight, each with about
+// 60 bytes beyond the key and the value.
+//
+// A Loader is safe for concurrent use.
+type Loader[K comparable, V any] struct {
+	ctx   context.Context
+	fetch func(context.Context, []K) (map[K]V, error)
+	cfg   LoaderConfig
+	start time.Time // what slot.stored counts from
+
+	mu      sync.Mutex
+	keys    *lru[K, slot[K, V]] // cached keys in the order of use, and pinned those that are waited for
+	open    *request[K, V]      // what loads can join, or nil
+	flights map[*request[K, V]]struct{}
+	stats   LoaderStats
+}
+
+// A slot is what is known of a key: it is cached, or waited for, or both, after
+// Prime.
+type slot[K comparable, V any] struct {
+	value  V
+	stored time.Duration  // when value was
+	cached bool           // value is there
+	req    *request[K, V] // what will bring the value, or nil
+	pos    int32          // of the key among req's
+}
+
+// A request is one batch: it is open, then in flight, then done.
+type request[K comparable, V any] struct {
+	keys  []K
+	slots []int32 // numbers of the keys' entries
+	loads int     // that joined while it was open
+	timer *time.Timer
+	task  *seq.Task // runs fetch
+
+	done    chan struct{} // closed when what follows is there
+	values  []V
+	found   []bool
+	err     error
+	crashed bool // fetch panicked or called Goexit; task.Join tells
+}
+
+// NewLoader returns a Loader whose fetch runs under ctx. It panics if fetch is
+// nil or a field of cfg is negative.
+func NewLoader[K comparable, V any](ctx context.Context, fetch func(context.Context, []K) (map[K]V, error), cfg LoaderConfig) *Loader[K, V] {
+	checkFunc("NewLoader", "fetch", fetch == nil)
+	checkAtLeast("NewLoader", "MaxBatch", cfg.MaxBatch, 0)
+	checkNotNegative("NewLoader", "Wait", cfg.Wait)
+	checkAtLeast("NewLoader", "Capacity", cfg.Capacity, 0)
+	checkNotNegative("NewLoader", "TTL", cfg.TTL)
+	if cfg.Wait == 0 {
+		cfg.Wait = defaultWait
+	}
+	cfg.Capacity = min(cfg.Capacity, maxCapacity)
+	return &Loader[K, V]{
+		ctx: ctx, fetch: fetch, cfg: cfg, start: time.Now(),
+		keys:    newLRU[K, slot[K, V]](cfg.Capacity),
+		flights: make(map[*request[K, V]]struct{}),
+	}
+}
+
+// Load returns the value of key. Its error is that of fetch, or Is [ErrNotFound]
+// where fetch left key out, or is [seq.ContextError] of ctx or of the loader's
+// ctx. Where ctx has ended before, Load returns its error, whatever is cached.
+func (l *Loader[K, V]) Load(ctx context.Context, key K) (V, error) {
+	var zero V
+	if err := l.refuse(ctx); err != nil {
+		return zero, err
+	}
+	hash, now := l.keys.hash(key), l.now()
+	l.mu.Lock()
+	value, req, pos := l.load(hash, key, now)
+	l.mu.Unlock()
+	if req == nil {
+		return value, nil
+	}
+	if err := l.await(ctx, req); err != nil {
+		return zero, err
+	}
+	return req.result(key, pos)
+}
+
+// LoadMany returns the values of all keys that could be had, and an error that
+// joins all that went wrong: ErrNotFound for each key that was left out, the error
+// of each fetch that failed, and the end of ctx, after which LoadMany waits for
+// nothing more. Keys that are given twice are loaded once. All are loaded at once:
+// what is not cached goes into one batch, unless MaxBatch splits it.
+func (l *Loader[K, V]) LoadMany(ctx context.Context, keys []K) (map[K]V, error) {
+	if err := l.refuse(ctx); err != nil {
+		return map[K]V{}, err
+	}
+	type wait struct {
+		key K
+		req *request[K, V]
+		pos int32
+	}
+	keys = distinct(keys)
+	hashes := make([]uint32, len(keys))
+	for i, key := range keys {
+		hashes[i] = l.keys.hash(key)
+	}
+	values := make(map[K]V, len(keys))
+	var waits []wait
+
+	now := l.now()
+	l.mu.Lock()
+	for i, key := range keys {
+		if value, req, pos := l.load(hashes[i], key, now); req == nil {
+			values[key] = value
+		} else {
+			waits = append(waits, wait{key, req, pos})
+		}
+	}
+	l.mu.Unlock()
+
+	var errs []error
+	var left error // why the waiting ended early
+	var failed []*request[K, V]
+	for _, w := range waits {
+		if err := l.await(ctx, w.req); err != nil {
+			left = err
+			continue
+		}
+		value, err := w.req.result(w.key, w.pos)
+		switch {
+		case err == nil:
+			values[w.key] = value
+		case w.req.err == nil:
+			errs = append(errs, err)
+		case !slices.Contains(failed, w.req):
+			failed = append(failed, w.req)
+			errs = append(errs, err)
+		}
+	}
+	return values, errors.Join(append(errs, left)...)
+}
+
+// distinct returns the keys without what comes a second time, in their order.
+func distinct[K comparable](keys []K) []K {
+	first, _ := Uniq(func(key K) K { return key })(keys)
+	return first
+}
+
+// Prime caches value for key, as if it had been fetched now. A fetch in flight or
+// yet to come does not replace it; those who wait for that get what it brings.
+// Where Capacity is 0 Prime does nothing.
+func (l *Loader[K, V]) Prime(key K, value V) {
+	if l.cfg.Capacity == 0 {
+		return
+	}
+	hash, now := l.keys.hash(key), l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := l.keys.find(hash, key)
+	if i == 0 {
+		i = l.keys.add(hash, key)
+	}
+	l.store(i, value, now)
+}
+
+// Clear forgets key. What a fetch that began before brings for it goes to those
+// who wait for that, but is not cached, and a load that comes after Clear has key
+// fetched anew. A batch whose fetch has not begun is not touched: what it will
+// bring is no older than the Clear.
+func (l *Loader[K, V]) Clear(key K) {
+	hash := l.keys.hash(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := l.keys.find(hash, key); i != 0 {
+		l.forget(i)
+	}
+}
+
+// ClearAll does what Clear does for every key.
+func (l *Loader[K, V]) ClearAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := l.keys.oldest(); i != 0; i = l.keys.oldest() {
+		l.keys.remove(i)
+	}
+	for req := range l.flights {
+		for pos, i := range req.slots {
+			if l.waitsFor(i, req, pos) {
+				l.forget(i)
+			}
+		}
+	}
+	if l.open != nil {
+		for _, i := range l.open.slots {
+			l.forget(i)
+		}
+	}
+}
+
+// Stats returns what has been counted so far. The numbers belong together: they
+// are of one moment.
+func (l *Loader[K, V]) Stats() LoaderStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats
+}

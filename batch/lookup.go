@@ -1,0 +1,192 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// Lookup looks something up for each item, many items at a time, and merges what
+// it found into them. It gathers up to n items as [Window] does, asks fetch for
+// their keys and yields merge(item, value) for each, in order.
+//
+// fetch gets each key of a batch once, in the order of the items, and may keep and
+// change the slice. It runs in a goroutine of its own under a ctx that ends with
+// ctx or with the loop, one call at a time; for several at once use a [Loader] in
+// [example.com/pipeline/seq.MapConcurrent]. An error of fetch becomes an
+// [*seq.ItemError] of each item of the batch, and the map is not looked at. An item whose key is not
+// in the map becomes an ItemError that Is [ErrNotFound]; an error of merge becomes
+// one, too. Where either returns [seq.ErrSkip], the item, or the whole batch, is
+// dropped.
+//
+// Item errors of in keep their position: one that comes behind items waits with
+// them, and counts towards n. At the end of in and at its final error the items
+// that were gathered come first. At the end of ctx its error is yielded at once,
+// even while fetch or in block, and items still held are dropped.
+//
+// key and merge run in the goroutine of the loop. Lookup panics if n is less than
+// 1, maxWait is not positive, or in, key, fetch or merge is nil.
+//
+// Ends: with in, at a final error of in, or when ctx ends.
+// Owns: one goroutine for in, one for fetch, and a timer; all have ended when the loop has.
+// Reads ahead: at most n items behind the batch whose items are being yielded.
+// Reuse: as often as in.
+func Lookup[T any, K comparable, V, U any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait time.Duration,
+	key func(T) K, fetch func(context.Context, []K) (map[K]V, error), merge func(T, V) (U, error)) iter.Seq2[U, error] {
+	checkStream("Lookup", in)
+	checkAtLeast("Lookup", "n", n, 1)
+	checkPositive("Lookup", "maxWait", maxWait)
+	checkFunc("Lookup", "key", key == nil)
+	checkFunc("Lookup", "fetch", fetch == nil)
+	checkFunc("Lookup", "merge", merge == nil)
+	return func(yield func(U, error) bool) {
+		l := &lookup[T, K, V, U]{ctx: ctx, key: key, fetch: fetch, merge: merge, yield: yield}
+		var cancel context.CancelFunc
+		l.fetchCtx, cancel = context.WithCancel(ctx)
+		defer l.join()
+		defer cancel()
+		for held, err := range collect(ctx, pairs(in), n, maxWait, false, failedPair[T]) {
+			if err != nil {
+				held = []pair[T]{{err: err}} // it had nothing before it, or it is final
+			}
+			if !l.handle(held) {
+				return
+			}
+		}
+	}
+}
+
+// A pair is an item, or the item error in its place.
+type pair[T any] struct {
+	item T
+	err  error
+}
+
+func failedPair[T any](err error) pair[T] { return pair[T]{err: err} }
+
+// pairs makes a pair of each item of in. Errors stay what they are.
+func pairs[T any](in iter.Seq2[T, error]) iter.Seq2[pair[T], error] {
+	return func(yield func(pair[T], error) bool) {
+		for v, err := range in {
+			if !yield(pair[T]{item: v}, err) {
+				return
+			}
+		}
+	}
+}
+
+// A lookup is one loop over a Lookup.
+type lookup[T any, K comparable, V, U any] struct {
+	ctx, fetchCtx context.Context
+	key           func(T) K
+	fetch         func(context.Context, []K) (map[K]V, error)
+	merge         func(T, V) (U, error)
+	yield         func(U, error) bool
+	fetching      *seq.Task // the fetch that was left at the end of ctx
+	inBody        bool      // while yield runs
+}
+
+// join waits for a fetch that was left.
+func (l *lookup[T, K, V, U]) join() {
+	switch {
+	case l.fetching == nil:
+	case l.inBody:
+		l.fetching.Wait()
+	default:
+		l.fetching.Join()
+	}
+}
+
+// handle fetches for one batch and yields what comes of it. It reports whether
+// the loop goes on.
+func (l *lookup[T, K, V, U]) handle(held []pair[T]) bool {
+	keys := make([]K, len(held))
+	var wanted []K
+	for i, p := range held {
+		if p.err == nil {
+			keys[i] = l.key(p.item)
+			wanted = append(wanted, keys[i])
+		}
+	}
+	var found map[K]V
+	var failed error
+	if len(wanted) > 0 {
+		var ok bool
+		if found, failed, ok = l.ask(distinct(wanted)); !ok {
+			return false
+		}
+	}
+	for i, p := range held {
+		out, err := l.outcome(p, keys[i], found, failed)
+		if err != nil && p.err == nil && errors.Is(err, seq.ErrSkip) {
+			continue
+		}
+		if l.cut() || !l.give(out, err) {
+			return false
+		}
+	}
+	return true
+}
+
+// ask calls fetch and waits for it or the end of ctx. It reports whether the loop
+// goes on.
+func (l *lookup[T, K, V, U]) ask(keys []K) (found map[K]V, err error, ok bool) {
+	var result struct {
+		found map[K]V
+		err   error
+	}
+	task := seq.Go(func() { result.found, result.err = l.fetch(l.fetchCtx, keys) })
+	select {
+	case <-task.Done():
+	case <-l.ctx.Done():
+	}
+	if l.ctx.Err() != nil {
+		l.fetching = task
+		l.cut()
+		return nil, nil, false
+	}
+	task.Join()
+	return result.found, result.err, true
+}
+
+// outcome returns what is yielded for p.
+func (l *lookup[T, K, V, U]) outcome(p pair[T], key K, found map[K]V, failed error) (out U, err error) {
+	if p.err != nil {
+		return out, p.err
+	}
+	v, ok := found[key]
+	switch {
+	case failed != nil:
+		err = failed
+	case !ok:
+		err = &notFoundError{key}
+	default:
+		out, err = l.merge(p.item, v)
+	}
+	if err != nil {
+		var zero U
+		return zero, &seq.ItemError{Item: p.item, Err: err}
+	}
+	return out, nil
+}
+
+// cut yields ctx's error if ctx has ended, and reports whether it has.
+func (l *lookup[T, K, V, U]) cut() bool {
+	if l.ctx.Err() == nil {
+		return false
+	}
+	var zero U
+	l.give(zero, seq.ContextError(l.ctx))
+	return true
+}
+
+// give yields.
+func (l *lookup[T, K, V, U]) give(out U, err error) bool {
+	l.inBody = true
+	more := l.yield(out, err)
+	l.inBody = false
+	return more
+}
