@@ -173,12 +173,7 @@ func (p *pool[T, U]) push(v T, err error) bool {
 
 // labour is a worker.
 func (p *pool[T, U]) labour() {
-	turn := p.window.limit / Div
-	for searching, run := true, uint64(0); ; run++ {
-		if run >= turn {
-			runtime.Gosched()
-			run = 0
-		}
+	for searching := true; ; {
 		j, ok := p.next(&searching)
 		if !ok || p.ctx.Err() != nil {
 			return
@@ -261,5 +256,3 @@ func (p *pool[T, U]) stop() {
 	p.window.close()
 	p.dispatcher.close()
 }
-
-var Div uint64 = 2

@@ -251,10 +251,11 @@ func (f *fan[T, U]) fromSource(err error) bool {
 	return f.failing.Load() && (errors.Is(err, f.final) || !reflect.TypeOf(f.final).Comparable())
 }
 
-// stop lets go of the source and of all stages.
+// stop lets go of the source and of all stages. The source comes first, so that it
+// does not go on when a stage that is let go makes room.
 func (f *fan[T, U]) stop() {
-	f.collector.stop()
 	f.room.close()
+	f.collector.stop()
 	for i := range f.inputs {
 		f.inputs[i].close()
 		f.inputs[i].to.wake()
