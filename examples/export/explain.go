@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"example.com/pipeline/cursor"
+)
+
+const badKey = "Name another -key: columns that are unique together, NOT NULL and indexed in that order, for example the primary key."
+
+// explain says what went wrong and what the user can do about it.
+func explain(err error, c *config) string {
+	again := "go on:\n  " + c.command()
+	anew := "Or export from the beginning, over what is there:\n  " + c.command() + " -restart"
+	for _, known := range []struct {
+		is     error
+		advice string
+	}{
+		{cursor.ErrLocked, "Another run is at work on this output. Wait until it has ended, or end it; then " + again},
+		{cursor.ErrFenced, "Another run has taken this export over; nothing is lost. Let it work, or end it; then " + again},
+		{cursor.ErrCorrupt, "The checkpoint is damaged, so it is not known what of the output is good. Put back a copy of it, then " + again + "\n" + anew},
+		{cursor.ErrMismatch, "Give the flags of the export that the checkpoint is of, or another -out.\n" + anew},
+		{cursor.ErrOutputChanged, "The output was deleted, cut or replaced since the last run. Put it back, then " + again + "\n" + anew},
+		{cursor.ErrDuplicateKey, badKey},
+		{syscall.ENOSPC, "The disk is full; all rows up to the last commit are safe. Make room, then " + again},
+		{syscall.EDQUOT, "The disk quota is used up; all rows up to the last commit are safe. Make room, then " + again},
+		{syscall.EFBIG, "The file may not grow further (ulimit -f, or the file system); all rows up to the last commit are safe. Raise the limit, then " + again},
+		{cursor.ErrFsync, "The disk could not make the output durable; all rows up to the last commit are safe. Check the disk, then " + again},
+		{fs.ErrPermission, "Give this user the right to write there, or choose another -out or -state."},
+		{fs.ErrNotExist, "Make the folder first, or choose another -out or -state."},
+	} {
+		if errors.Is(err, known.is) {
+			return fmt.Sprintf("%v\n%s", err, known.advice)
+		}
+	}
+	var own *advisedError
+	if errors.As(err, &own) {
+		return fmt.Sprintf("%v\n%s", err, own.advice)
+	}
+	return fmt.Sprintf("%v\nWhat is committed is safe. When the cause is gone, %s", err, again)
+}
+
+// An advisedError brings its own advice.
+type advisedError struct {
+	err    error
+	advice string
+}
+
+func (e *advisedError) Error() string { return e.err.Error() }
+func (e *advisedError) Unwrap() error { return e.err }
+
+func advise(advice, format string, args ...any) error {
+	return &advisedError{fmt.Errorf(format, args...), advice}
+}

@@ -1,0 +1,96 @@
+// Export writes a table of SQLite, PostgreSQL or MariaDB/MySQL to a CSV or JSON
+// lines file, and can be killed at any moment: started again with the same
+// flags, it goes on after the last row that is safely in the file.
+//
+//	go -C examples run ./export                       # a demo database of 1,000,000 rows
+//	go -C examples run ./export -dsn sqlite:shop.db -table orders -out orders.csv.gz
+//	go -C examples run ./export -dsn postgres://user@host/db -table events -key day,id -partitions 4
+//
+// The table is read in pages by its key (WHERE key > last ORDER BY key LIMIT n),
+// so no connection and no transaction is held for long, and page n+1 is read
+// while page n is written. Every 100,000 rows or 5 seconds the file is synced, and
+// then its length and the key of the last row are saved together in a checkpoint.
+// A run that goes on cuts the file to that length first. So every row is in the
+// file once, and the file is byte for byte what a run without a death would have
+// written. (With -gzip that holds for what is in the file: each commit ends a gzip
+// member, and an interrupted run has one commit more.)
+//
+// # What the file holds
+//
+// Integers and floating point numbers are written with all their digits. What Go
+// has no type for is the database's own text: decimals, dates, UUIDs, arrays. The
+// timestamps of PostgreSQL are RFC 3339 in UTC, those without a time zone without
+// one; those of SQLite and MariaDB are as they are stored (MariaDB's in UTC).
+//
+//	         CSV                          JSON lines
+//	NULL     nothing: a,,b                null
+//	text     as it is, quoted at need     "text"
+//	empty    ""                           ""
+//	binary   \x6869 without quotes        {"base64":"aGk="}
+//
+// A CSV field in quotes is always text, so a text that begins with \x has them.
+// Text that is no valid UTF-8 is written as binary. NaN and infinities are text
+// in JSON. A CSV line ends with \n; the first one names the columns.
+//
+// # What it refuses
+//
+// An export is known by its output file. The flags that decide what is in the
+// file (-dsn, -table, -key, -columns, -where, -format, -gzip, -partitions) must
+// stay the same until it is complete; -page, -rate, -workers and -commit may
+// change. A file that is not this export's, or that was shortened since, is never
+// written over, unless -restart says so. A second run on the same file ends at once.
+//
+// SIGINT and SIGTERM commit what is written and end the run; a second signal ends
+// it on the spot. The exit code is 0 where the export is complete, 1 where it
+// failed, 2 where the flags are wrong, 3 where it was interrupted.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 3
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	c, err := parseFlags(args, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitDone
+	case err != nil:
+		fmt.Fprintf(stderr, "export: %v\n", err)
+		return exitUsage
+	}
+
+	ignoreFileSizeSignal()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, func() {
+		stop() // the next signal has its usual effect: the process ends
+		fmt.Fprintln(stderr, "export: stopping as soon as what is written is committed; a second signal ends it at once")
+	})
+
+	err = runExport(ctx, c, stdout)
+	switch {
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintf(stderr, "export: interrupted; what is committed is safe. To go on:\n  %s\n", c.command())
+		return exitInterrupted
+	}
+	fmt.Fprintf(stderr, "export: %s\n", explain(err, c))
+	return exitFailed
+}

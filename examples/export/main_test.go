@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"database/sql"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// asProgram makes the test binary run the program instead of the tests.
+const asProgram = "EXPORT_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// A result is what is left of a run.
+type result struct {
+	code           int // -1: killed by a signal
+	stdout, stderr string
+}
+
+// command is the program, to be run in a folder.
+func command(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), asProgram+"=1", "PWD="+dir)
+	return cmd
+}
+
+// finish waits for a command that writes its output to the result.
+func execute(t testing.TB, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	r := result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	if strings.Contains(r.stderr, "DATA RACE") || strings.Contains(r.stderr, "goroutine ") {
+		t.Fatalf("the program broke:\n%s", r.stderr)
+	}
+	return r
+}
+
+func runIn(t testing.TB, dir string, args ...string) result {
+	t.Helper()
+	return execute(t, command(dir, args...))
+}
+
+// mustRun is a run that must end with an exit code and say something.
+func mustRun(t testing.TB, dir string, code int, says string, args ...string) result {
+	t.Helper()
+	r := runIn(t, dir, args...)
+	if r.code != code || !strings.Contains(r.stdout+r.stderr, says) {
+		t.Fatalf("%q: exit code %d, want %d and %q\nstdout: %s\nstderr: %s", args, r.code, code, says, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// newDemo makes a database with so many orders and returns its data source name.
+func newDemo(t testing.TB, rows int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "demo.db")
+	if err := makeDemo(context.Background(), path, rows); err != nil {
+		t.Fatal(err)
+	}
+	return "sqlite:" + path
+}
+
+// openSQLite opens a database for the test to write to.
+func openSQLite(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(dsn, "sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// newSQLite makes a database with the statements' tables.
+func newSQLite(t testing.TB, statements ...string) string {
+	t.Helper()
+	dsn := "sqlite:" + filepath.Join(t.TempDir(), "test.db")
+	db := openSQLite(t, dsn)
+	for _, s := range statements {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+	db.Close()
+	return dsn
+}
+
+// read returns a file's content, decompressed if its name says so.
+func read(t testing.TB, path string) string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var r io.Reader = f
+	if strings.HasSuffix(path, ".gz") {
+		if r, err = gzip.NewReader(f); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return string(data)
+}
+
+func write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// same compares long texts without printing them.
+func same(t testing.TB, what, got, want string) {
+	t.Helper()
+	if got == want {
+		return
+	}
+	i := 0
+	for i < min(len(got), len(want)) && got[i] == want[i] {
+		i++
+	}
+	around := func(s string) string { return s[max(0, i-100):min(len(s), i+100)] }
+	t.Fatalf("%s: %d bytes, want %d; they differ at %d:\n got … %q\nwant … %q", what, len(got), len(want), i, around(got), around(want))
+}
+
+// An output is what a running program has said so far.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+	more chan struct{} // closed when there is more
+}
+
+func newOutput() *output { return &output{more: make(chan struct{})} }
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.more)
+	o.more = make(chan struct{})
+	return o.text.Write(b)
+}
+
+func (o *output) read() (text string, more <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String(), o.more
+}
+
+func (o *output) String() string { text, _ := o.read(); return text }
+
+// wait returns when the program has said something.
+func (o *output) wait(t testing.TB, what string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		text, more := o.read()
+		if strings.Contains(text, what) {
+			return
+		}
+		select {
+		case <-more:
+		case <-deadline:
+			t.Fatalf("a minute has gone and the program has not said %q, only %q", what, text)
+		}
+	}
+}
+
+// A running program.
+type running struct {
+	*exec.Cmd
+	stdout, stderr *output
+}
+
+// start starts the program, and returns when it has said something.
+func start(t testing.TB, says, dir string, args ...string) *running {
+	t.Helper()
+	r := &running{command(dir, args...), newOutput(), newOutput()}
+	r.Stdout, r.Stderr = r.stdout, r.stderr
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Process.Kill() })
+	r.stdout.wait(t, says)
+	return r
+}
+
+// startSlow starts an export that will not end by itself, and returns when it has
+// written rows.
+func startSlow(t testing.TB, dir string, args ...string) *running {
+	t.Helper()
+	return start(t, "rows/s", dir, args...)
+}
+
+// end sends a signal and returns the exit code, -1 where the signal killed it.
+func (r *running) end(sig os.Signal) int {
+	r.Process.Signal(sig)
+	r.Wait()
+	return r.ProcessState.ExitCode()
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"example.com/pipeline/seq"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+// A progress shows how far the export is: as a bar on a terminal, else in plain
+// lines. The partitions count their rows with an atomic add, the rest happens
+// beside them a few times a second.
+type progress struct {
+	out    io.Writer
+	rows   atomic.Int64 // written, in earlier runs too
+	total  atomic.Int64 // 0: not known yet
+	before int64        // rows of earlier runs
+	start  time.Time
+	stop   chan struct{}
+	shown  *seq.Task
+}
+
+// startProgress shows the progress until Stop.
+func startProgress(out io.Writer, before int64) *progress {
+	p := &progress{out: out, before: before, start: time.Now(), stop: make(chan struct{})}
+	p.rows.Store(before)
+	show := p.lines
+	if isTerminal(out) {
+		show = p.bar
+	}
+	p.shown = seq.Go(show)
+	return p
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Stop ends the display and waits until it is gone.
+func (p *progress) Stop() {
+	close(p.stop)
+	p.shown.Wait()
+}
+
+// Rate is in rows a second, of this run alone.
+func (p *progress) Rate() float64 {
+	return float64(p.rows.Load()-p.before) / max(time.Since(p.start).Seconds(), 1e-3)
+}
+
+// Left is the time that the rest will take at the rate so far; 0 while unknown.
+func (p *progress) Left() time.Duration {
+	rest, rate := p.total.Load()-p.rows.Load(), p.Rate()
+	if rest <= 0 || rate < 1 {
+		return 0
+	}
+	seconds := min(float64(rest)/rate, 1e9)
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second)
+}
+
+// lines prints a line each second, then, so that the log of a long export stays
+// short, at every tenth more of the time.
+func (p *progress) lines() {
+	wait := time.Second
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-time.After(wait):
+		}
+		wait = max(time.Second, time.Since(p.start)/10)
+		fmt.Fprintln(p.out, p.line())
+	}
+}
+
+func (p *progress) line() string {
+	rows, total := p.rows.Load(), p.total.Load()
+	s := thousands(rows) + " rows"
+	if total > 0 {
+		s = fmt.Sprintf("%s of %s rows (%d %%)", thousands(rows), thousands(total), min(rows*100/total, 100))
+	}
+	s += fmt.Sprintf(", %s rows/s", thousands(int64(p.Rate())))
+	if left := p.Left(); left > 0 {
+		s += fmt.Sprintf(", %v left", left)
+	}
+	return s
+}
+
+// bar draws until stop. The bar is dropped at the end: the last line says the same.
+func (p *progress) bar() {
+	bars := mpb.New(mpb.WithOutput(p.out), mpb.WithWidth(64), mpb.WithAutoRefresh(), mpb.WithRefreshRate(100*time.Millisecond))
+	bar := bars.New(0, mpb.BarStyle(), mpb.BarRemoveOnComplete(),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + p.line() })))
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			bar.Abort(true)
+			bars.Wait()
+			return
+		case <-tick.C:
+			bar.SetTotal(max(p.total.Load(), p.rows.Load()+1), false)
+			bar.SetCurrent(p.rows.Load())
+		}
+	}
+}
+
+// thousands writes n with a comma between each three digits.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

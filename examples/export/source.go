@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"example.com/pipeline/control"
+	"example.com/pipeline/cursor"
+	"example.com/pipeline/seq"
+)
+
+// prepare opens the database and the store, and refuses what cannot be exported
+// before anything is written.
+func (e *export) prepare(ctx context.Context) (err error) {
+	defer func() {
+		if err == nil {
+			return
+		}
+		if e.db != nil {
+			e.db.Close()
+		}
+		if end := seq.ContextError(ctx); end != nil {
+			err = end // a database has words of its own for an interrupted query
+		}
+	}()
+	if e.job, err = jobName(e.out); err != nil {
+		return err
+	}
+	if e.stores, err = cursor.NewFileStore(e.state); err != nil {
+		return err
+	}
+	if e.dsn == "" {
+		e.table = demoTable
+		if e.dsn, err = demoDatabase(ctx, e.state, e.rows, e.say); err != nil {
+			return err
+		}
+	}
+	if e.db, err = openDatabase(ctx, e.dsn, e.store == "db"); err != nil {
+		return err
+	}
+	if e.store == "db" {
+		if e.stores, err = databaseStore(ctx, e.db); err != nil {
+			return fmt.Errorf("-store db: %w", err)
+		}
+	}
+	return e.prepareQuery(ctx)
+}
+
+// prepareQuery describes the table and checks what the user said about it.
+func (e *export) prepareQuery(ctx context.Context) error {
+	q, err := cursor.Table(ctx, e.db, e.db.dialect, e.table, e.key...)
+	if err != nil {
+		return err
+	}
+	exported := len(e.columns)
+	if exported > 0 {
+		q, err = cursor.Columns(q, e.columns...)
+	} else {
+		exported, err = e.width(ctx, q)
+	}
+	if err != nil {
+		return err
+	}
+	q.Where = e.where
+	q.Page = cursor.PageConfig{Size: e.page, Prefetch: 0.5, Retry: e.retry().Do}
+	types, err := e.columnTypes(ctx, q.Select, q.From)
+	if err != nil {
+		return advise("Is the condition of -where valid SQL for this database?", "the query is refused: %w", err)
+	}
+	types = types[:exported] // after them are key columns that are read for the position
+	if err := q.Preflight(ctx); err != nil {
+		return advise(badKey, "-key: %w", err)
+	}
+	e.query = q
+	e.encoder = newEncoder(e.format, e.db.system, types)
+	e.settings = settings{
+		Database: e.db.name, Table: e.table, Key: strings.Join(q.Key, ","), Columns: strings.Join(names(types), ","), Where: e.where,
+		Format: e.format, Gzip: e.gzip, Partitions: e.partitions, Query: fingerprint(q),
+	}
+	return nil
+}
+
+// columnTypes asks the database about a query, without reading a row.
+func (e *export) columnTypes(ctx context.Context, columns, from string) ([]*sql.ColumnType, error) {
+	rows, err := e.db.QueryContext(ctx, "SELECT "+columns+" FROM "+from+e.condition("1 = 0"))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	rows.Next() // some drivers tell of errors only here
+	return types, errors.Join(err, rows.Err(), rows.Close())
+}
+
+// condition returns the WHERE clause of -where and another condition.
+func (e *export) condition(and string) string {
+	if e.where == "" {
+		return " WHERE " + and
+	}
+	return " WHERE " + and + " AND (" + e.where + "\n)" // the line ends a comment in the condition
+}
+
+// width returns how many columns the table has.
+func (e *export) width(ctx context.Context, q cursor.Query[cursor.Row, cursor.Key]) (int, error) {
+	types, err := e.columnTypes(ctx, "*", q.From)
+	return len(types), err
+}
+
+func names(types []*sql.ColumnType) []string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = t.Name()
+	}
+	return names
+}
+
+// countRows tells the progress how many rows there are, once that is known. An
+// export does not wait for it, and a failure to count is none of the export.
+func (e *export) countRows(ctx context.Context) {
+	var n int64
+	query := "SELECT count(*) FROM " + e.query.From + e.condition("1 = 1")
+	if e.db.QueryRowContext(ctx, query).Scan(&n) == nil {
+		e.progress.total.Store(n)
+	}
+}
+
+// retry is for what passes by itself: a server that restarts, a lost connection.
+func (e *export) retry() control.Retry {
+	return control.Retry{
+		Attempts: 10,
+		Backoff:  control.Exponential(200*time.Millisecond, 10*time.Second),
+		If:       passes,
+		OnRetry: func(r control.RetryEvent) {
+			e.say("try %d to read a page failed, again in %v: %v", r.Attempt, r.Sleep.Round(time.Millisecond), r.Err)
+		},
+	}
+}
