@@ -1,0 +1,103 @@
+package cursor
+
+import (
+	"slices"
+	"strings"
+)
+
+// A tableInfo is what the catalog says of a table.
+type tableInfo struct {
+	view    bool // or anything else of which the catalog does not tell keys
+	fold    bool // the case of names does not matter
+	columns []columnInfo
+	indexes []indexInfo // that can be read in order and have every row
+}
+
+// A columnInfo is what the catalog says of a column.
+type columnInfo struct {
+	name     string
+	typ      string // as the database writes it
+	notNull  bool
+	maybe    bool     // not declared NOT NULL, but part of a primary key: SQLite lets NULLs in
+	primary  int      // place in the primary key, from 1; 0 if it is not in it
+	inexact  bool     // floating point
+	enum     bool     // ENUM or SET
+	implicit bool     // not part of SELECT *: SQLite's rowid
+	format   string   // how Table selects it, with %s for its name
+	kind     cellKind // what Table makes of its values
+}
+
+// An indexInfo is an index of whole columns on all rows.
+type indexInfo struct {
+	name    string
+	primary bool          // it is the primary key's
+	unique  bool          // in its columns that are not extra
+	columns []indexColumn // in order
+}
+
+// An indexColumn is a column of an index.
+type indexColumn struct {
+	name  string
+	desc  bool
+	extra bool // not declared: the rest of the primary key, which the database appends
+}
+
+// column returns a column by its name, nil if there is none.
+func (t *tableInfo) column(name string) *columnInfo {
+	i := slices.IndexFunc(t.columns, func(c columnInfo) bool { return c.name == name })
+	if i < 0 && t.fold {
+		i = slices.IndexFunc(t.columns, func(c columnInfo) bool { return strings.EqualFold(c.name, name) })
+	}
+	if i < 0 {
+		return nil
+	}
+	return &t.columns[i]
+}
+
+// names returns the names of the columns that SELECT * has.
+func (t *tableInfo) names() []string {
+	var names []string
+	for _, c := range t.columns {
+		if !c.implicit {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// primaryKey returns the columns of the primary key in order.
+func (t *tableInfo) primaryKey() []string {
+	var key []string
+	for place := 1; ; place++ {
+		i := slices.IndexFunc(t.columns, func(c columnInfo) bool { return c.primary == place })
+		if i < 0 {
+			return key
+		}
+		key = append(key, t.columns[i].name)
+	}
+}
+
+// isUnique reports whether a unique index has no other columns than these.
+func (t *tableInfo) isUnique(key []string) bool {
+	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
+		return x.unique && !slices.ContainsFunc(x.columns, func(c indexColumn) bool {
+			return !c.extra && !slices.Contains(key, c.name)
+		})
+	})
+}
+
+// isOrdered reports whether an index begins with these columns in this order, all
+// of them up or all down: an index can be read both ways.
+func (t *tableInfo) isOrdered(key []string) bool {
+	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
+		if len(x.columns) < len(key) {
+			return false
+		}
+		for i, name := range key {
+			if x.columns[i].name != name || x.columns[i].desc != x.columns[0].desc {
+				return false
+			}
+		}
+		return true
+	})
+}

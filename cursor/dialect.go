@@ -1,0 +1,151 @@
+package cursor
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+)
+
+// A Querier runs queries: *sql.DB, *sql.Conn and *sql.Tx are Queriers.
+type Querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// A Dialect knows what differs between databases. There are three: [SQLite],
+// [Postgres] and [MySQL], which is MariaDB's, too.
+type Dialect interface {
+	// Name returns "sqlite", "postgres" or "mysql".
+	Name() string
+
+	// Placeholder returns what stands for the nth argument of a statement, from 1.
+	Placeholder(n int) string
+
+	// Quote returns a name as an identifier, whatever characters it has.
+	Quote(name string) string
+
+	// compare returns the condition that the key is behind a position, with the
+	// operator > or <, or at it, too, with >= or <=. value adds the ith value of the
+	// position to the statement's arguments and returns what stands for it.
+	compare(key []string, op string, value func(i int) string) string
+
+	// argument returns a value of a position as the driver must be given it.
+	argument(v any) (any, error)
+
+	// param returns what compares a parameter with a column of the given type
+	// exactly: the placeholder itself, or a cast around it.
+	param(placeholder string, column *sql.ColumnType) string
+
+	// needsTypes reports whether param looks at the column.
+	needsTypes() bool
+
+	// name returns an identifier, as a statement has it, as the catalog has it.
+	name(ident string) string
+
+	// describe reads the catalog. It returns errNoTable where there is no such table.
+	describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error)
+
+	// tables lists the tables and views in a schema, "" for the one in use.
+	tables(ctx context.Context, db Querier, schema string) ([]string, error)
+
+	// barrier calls read at a moment when no open transaction has written to the
+	// table, and none can begin to.
+	barrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error
+}
+
+// The dialects.
+var (
+	// SQLite is for SQLite 3.37 or newer.
+	SQLite Dialect = sqliteDialect{}
+	// Postgres is for PostgreSQL. Drivers that number placeholders ($1) fit.
+	Postgres Dialect = postgresDialect{}
+	// MySQL is for MySQL and MariaDB.
+	MySQL Dialect = mysqlDialect{}
+)
+
+// compareRows compares rows: (a, b) > ($1, $2). PostgreSQL and SQLite begin to read
+// their index at that very place.
+func compareRows(key []string, op string, value func(i int) string) string {
+	values := make([]string, len(key))
+	for i := range key {
+		values[i] = value(i)
+	}
+	if len(key) == 1 {
+		return key[0] + " " + op + " " + values[0]
+	}
+	return "(" + strings.Join(key, ", ") + ") " + op + " (" + strings.Join(values, ", ") + ")"
+}
+
+// compareColumns compares column by column: a > ? OR (a = ? AND b > ?). MySQL and
+// MariaDB begin to read their index at that place, while for a row comparison
+// they read the whole index up to it.
+func compareColumns(key []string, op string, value func(i int) string) string {
+	last := len(key) - 1
+	var text strings.Builder
+	for i := range key {
+		if i > 0 {
+			text.WriteString(" OR (")
+		}
+		for j := range i {
+			fmt.Fprintf(&text, "%s = %s AND ", key[j], value(j))
+		}
+		strict := op
+		if i < last {
+			strict = op[:1] // only the whole key may be equal
+		}
+		fmt.Fprintf(&text, "%s %s %s", key[i], strict, value(i))
+		if i > 0 {
+			text.WriteString(")")
+		}
+	}
+	return text.String()
+}
+
+// A statement is put together from text and arguments.
+type statement struct {
+	dialect Dialect
+	args    []any
+}
+
+// arg adds an argument and returns its placeholder.
+func (s *statement) arg(v any) string {
+	s.args = append(s.args, v)
+	return s.dialect.Placeholder(len(s.args))
+}
+
+// queryStrings returns the single column of a query.
+func queryStrings(ctx context.Context, db Querier, query string, args ...any) ([]string, error) {
+	var all []string
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		var s string
+		err := rows.Scan(&s)
+		all = append(all, s)
+		return err
+	}, query, args...)
+	return all, err
+}
+
+// queryEach calls scan for each row of a query.
+func queryEach(ctx context.Context, db Querier, scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return rows.Close()
+}
+
+// queryAny reports whether a query has a row.
+func queryAny(ctx context.Context, db Querier, query string, args ...any) (bool, error) {
+	found := false
+	err := queryEach(ctx, db, func(*sql.Rows) error { found = true; return nil }, query, args...)
+	return found, err
+}

@@ -1,0 +1,124 @@
+package cursor
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A tableName names a table in the catalog and in statements.
+type tableName struct {
+	schema, name string // as the catalog has them; "" is the schema in use
+	text         string // as a statement has it
+	alias        string // what qualifies the table's columns in a statement
+}
+
+const identifier = `(?:[\pL_][\pL\pN_$]*|"(?:[^"]|"")+"|` + "`(?:[^`]|``)+`" + `|\[[^\]]+\])`
+
+var (
+	plainName = regexp.MustCompile(`^\s*` + identifier + `\s*$`)
+	nameParts = regexp.MustCompile(identifier)
+	oneTable  = regexp.MustCompile(`^\s*(` + identifier + `(?:\.` + identifier + `)?)(?:\s+(?:(?i:AS)\s+)?(` + identifier + `))?\s*$`)
+	qualified = regexp.MustCompile(`^\s*` + identifier + `(?:\.` + identifier + `)*\s*$`)
+)
+
+// parseFrom reports whether From is one table, with an alias or without, and
+// takes it apart.
+func parseFrom(d Dialect, from string) (tableName, bool) {
+	m := oneTable.FindStringSubmatch(from)
+	if m == nil || reserved(m[1]) || reserved(m[2]) {
+		return tableName{}, false
+	}
+	parts := nameParts.FindAllString(m[1], -1)
+	last := parts[len(parts)-1]
+	t := tableName{name: d.name(last), text: m[1], alias: m[2]}
+	if len(parts) == 2 {
+		t.schema = d.name(parts[0])
+	}
+	if t.alias == "" {
+		t.alias = last
+	}
+	return t, true
+}
+
+// reserved reports whether a word in From is no name.
+func reserved(word string) bool {
+	switch strings.ToUpper(word) {
+	case "ONLY", "LATERAL", "AS", "TABLESAMPLE", "VALUES":
+		return true
+	}
+	return false
+}
+
+// parseColumn returns the name of a key column, without what qualifies it; false
+// for an expression.
+func parseColumn(d Dialect, key string) (string, bool) {
+	if !qualified.MatchString(key) {
+		return "", false
+	}
+	parts := nameParts.FindAllString(key, -1)
+	return d.name(parts[len(parts)-1]), true
+}
+
+// unquote returns the name that an identifier stands for.
+func unquote(ident string) string {
+	ident = strings.TrimSpace(ident)
+	if len(ident) < 2 {
+		return ident
+	}
+	inner := ident[1 : len(ident)-1]
+	switch q := ident[:1]; q {
+	case `"`, "`":
+		return strings.ReplaceAll(inner, q+q, q)
+	case "[":
+		return inner
+	}
+	return ident
+}
+
+// quoteWith puts a name into quotes, and doubles those that it has.
+func quoteWith(quote, name string) string {
+	return quote + strings.ReplaceAll(name, quote, quote+quote) + quote
+}
+
+// errNoTable is a dialect's answer where the catalog has no such table.
+var errNoTable = errors.New("no such table")
+
+// near returns the names that are most like a name, for an error message.
+func near(name string, names []string) string {
+	const most = 5
+	if len(names) == 0 {
+		return "there are none"
+	}
+	names = slices.Clone(names)
+	name = strings.ToLower(name)
+	slices.SortStableFunc(names, func(a, b string) int {
+		return distance(name, strings.ToLower(a)) - distance(name, strings.ToLower(b))
+	})
+	if len(names) > most {
+		return "the nearest are " + strings.Join(names[:most], ", ") + ", …"
+	}
+	return "there are " + strings.Join(names, ", ")
+}
+
+// distance is the edit distance of Levenshtein (1965), by bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

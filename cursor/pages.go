@@ -1,0 +1,446 @@
+package cursor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// ErrDuplicateKey says that two rows in a row have the same position, so that
+// nothing can be read "after" one of them without losing the other. The stream
+// ends before the first of the two: a position from it does not skip the second.
+var ErrDuplicateKey = errors.New("cursor: two rows have the same position")
+
+// ErrStalled says that a page ended where it was to begin: the source does not
+// move on, and asking again would never end.
+var ErrStalled = errors.New("cursor: the page does not move on")
+
+// PageStats describes a page that was read.
+type PageStats struct {
+	Rows  int           // on the page
+	Limit int           // asked for
+	Took  time.Duration // query and scan time, of the try that succeeded
+}
+
+// PageConfig says how pages are read. Its zero value reads pages of 1000, the
+// next one when the last is consumed, and ends at the end.
+type PageConfig struct {
+	// Size is how many items the first page has, and every page when the size
+	// does not adapt. 0 means 1000; it is brought between Min and Max.
+	Size int
+
+	// Min and Max bound the size when it adapts, in items. Min 0 means 1; Max 0
+	// means Size, so that the size does not adapt.
+	Min, Max int
+
+	// Target is the query and scan time that a page should take. After each full
+	// page the size follows it, by a factor of two at most. The time that the
+	// consumer takes does not count. 0 means that the size does not adapt.
+	Target time.Duration
+
+	// Prefetch is the part of a page, 0 to 1, after whose consumption the next page
+	// is fetched while the consumer works on. 0.5 suits most. 0 means that a page
+	// is fetched when all of the last one is consumed.
+	Prefetch float64
+
+	// Follow goes on at the end of the source: it asks for more every Follow.
+	// 0 means that the stream ends at the end of the source.
+	Follow time.Duration
+
+	// Retry is put around the fetch of each page, and gets the context to fetch
+	// under. The Do method of a retry policy fits. A row that cannot be scanned is
+	// not the page's failure and is not retried. nil means one try.
+	Retry func(ctx context.Context, op func(context.Context) error) error
+
+	// OnPage is told of each page before its first item is handed over, in the
+	// loop's goroutine. nil means nobody is.
+	OnPage func(PageStats)
+}
+
+// check panics where a stage is built with a configuration that makes no sense.
+func (c PageConfig) check(stage string) {
+	fail := func(format string, args ...any) {
+		panic("cursor." + stage + ": " + fmt.Sprintf(format, args...))
+	}
+	switch {
+	case c.Size < 0:
+		fail("Size must not be negative, got %d", c.Size)
+	case c.Min < 0:
+		fail("Min must not be negative, got %d", c.Min)
+	case c.Max < 0:
+		fail("Max must not be negative, got %d", c.Max)
+	case c.Max > 0 && c.Min > c.Max:
+		fail("Min must be at most Max, got %d and %d", c.Min, c.Max)
+	case c.Target < 0:
+		fail("Target must not be negative, got %v", c.Target)
+	case !(c.Prefetch >= 0 && c.Prefetch <= 1): // in this form it catches NaN, too
+		fail("Prefetch must be between 0 and 1, got %v", c.Prefetch)
+	case c.Follow < 0:
+		fail("Follow must not be negative, got %v", c.Follow)
+	}
+}
+
+// firstSize returns the size of the first page.
+func (c PageConfig) firstSize() int {
+	size := c.Size
+	if size == 0 {
+		size = 1000
+	}
+	return c.bound(size)
+}
+
+// nextSize returns the size of the page after one that was read as s says.
+func (c PageConfig) nextSize(s PageStats) int {
+	if c.Max == 0 || c.Target == 0 || s.Rows < s.Limit {
+		return s.Limit // a page that is not full says little about the source
+	}
+	size := 2 * s.Limit
+	if s.Took > 0 {
+		wanted := float64(s.Limit) * float64(c.Target) / float64(s.Took)
+		size = int(min(max(wanted, float64(s.Limit)/2), float64(size)))
+	}
+	return c.bound(size)
+}
+
+// bound brings size between Min and Max.
+func (c PageConfig) bound(size int) int {
+	if c.Max > 0 {
+		size = min(size, c.Max)
+	}
+	return max(size, c.Min, 1)
+}
+
+// prefetchAt returns how many of n items are consumed when the next page is
+// fetched.
+func (c PageConfig) prefetchAt(n int) int {
+	if c.Prefetch == 0 {
+		return n
+	}
+	return min(max(int(c.Prefetch*float64(n)), 1), n)
+}
+
+// Pages streams anything that can be read page by page after a position: an HTTP
+// API with a since or starting_after parameter, a log, a table behind a function
+// of yours. For a database there is [Query].
+//
+// fetch gets the position to read after, nil at the start, and how many items to
+// return. A page with fewer items is the last one, unless cfg.Follow is set.
+// position tells where an item stands; it must differ from item to item. Two
+// equal positions in a row end the stream with [ErrDuplicateKey], and a page that
+// ends where it was to begin ends it with [ErrStalled]. Positions are compared for
+// equality only; their order is the source's business.
+//
+// fetch and position run in a goroutine of their own, while the loop's body works
+// if cfg.Prefetch is set. An error of fetch is final and comes after the items of
+// the pages before it.
+//
+// Ends: with the first page that is not full, at an error of fetch, or when ctx ends.
+// Owns: one goroutine while a page is fetched; it has exited when the loop has.
+// Reads ahead: the rest of the page, and with Prefetch one more page.
+// Reuse: as often as the source can be read again.
+func Pages[T, P any](ctx context.Context, after *P,
+	fetch func(ctx context.Context, after *P, limit int) ([]T, error),
+	position func(T) P, cfg PageConfig) iter.Seq2[T, error] {
+	if fetch == nil {
+		panic("cursor.Pages: fetch must not be nil")
+	}
+	if position == nil {
+		panic("cursor.Pages: position must not be nil")
+	}
+	cfg.check("Pages")
+	equal := equalFor[P]()
+	p := pager[T, P]{
+		after: clone(after),
+		cfg:   cfg,
+		fetch: func(ctx context.Context, after *P, limit int, _ []T) (page[T, P], error) {
+			items, err := fetch(ctx, clone(after), limit)
+			if err != nil {
+				return page[T, P]{}, err
+			}
+			pg := page[T, P]{items: items, more: len(items) >= limit}
+			pg.place(after, len(items), position, equal)
+			return pg, nil
+		},
+	}
+	return p.stream(ctx)
+}
+
+// clone copies what p points to, so that nobody else can change it.
+func clone[P any](p *P) *P {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
+}
+
+// A page is what was read in one go.
+type page[T, P any] struct {
+	items []T
+	last  *P        // position to read on after; nil means that the page did not move it
+	more  bool      // whether there may be another page
+	err   error     // final, to be yielded after the items
+	stats PageStats // filled by the pager
+}
+
+// place finds out where the page ends, and cuts it short where its positions allow
+// no safe way on. The page may have items past its limit: they are looked at, and
+// left to the next page.
+func (pg *page[T, P]) place(after *P, limit int, position func(T) P, equal func(a, b P) bool) {
+	if len(pg.items) == 0 {
+		return
+	}
+	n := min(len(pg.items), limit)
+	last := position(pg.items[n-1])
+	if after != nil && equal(*after, last) {
+		pg.fail(0, fmt.Errorf("%w: it was to begin behind %s and ends there", ErrStalled, clip(last)))
+		return
+	}
+	if i := duplicate(after, pg.items, position, equal); i >= 0 {
+		// Of two rows with one position neither may be handed over: the consumer
+		// would store the position of the first and never see the second.
+		pos := position(pg.items[i])
+		pg.fail(max(i-1, 0), fmt.Errorf("%w: %s; the key must be unique", ErrDuplicateKey, clip(pos)))
+		return
+	}
+	pg.items, pg.last = pg.items[:n], &last
+}
+
+// duplicate returns the index of the first item with the position of the one before
+// it, -1 if there is none. Before the first item stands the position after.
+func duplicate[T, P any](after *P, items []T, position func(T) P, equal func(a, b P) bool) int {
+	prev := position(items[0])
+	if after != nil && equal(*after, prev) {
+		return 0
+	}
+	for i := 1; i < len(items); i++ {
+		pos := position(items[i])
+		if equal(prev, pos) {
+			return i
+		}
+		prev = pos
+	}
+	return -1
+}
+
+// fail cuts the page to its first n items and ends the stream after them.
+func (pg *page[T, P]) fail(n int, err error) {
+	pg.items, pg.err, pg.more = pg.items[:n], err, false
+}
+
+// clip prints a position for an error message.
+func clip(v any) string {
+	const limit = 120
+	s := fmt.Sprintf("%v", v)
+	if len(s) > limit {
+		s = s[:limit] + "…"
+	}
+	return s
+}
+
+// A pager turns a function that reads one page into a stream. It knows nothing of
+// what is read.
+type pager[T, P any] struct {
+	after *P
+	cfg   PageConfig
+	fetch func(ctx context.Context, after *P, limit int, buf []T) (page[T, P], error)
+	reuse bool // fetch appends to buf, so that its pages can serve as buffers again
+}
+
+// stream returns the stream of the pager's items.
+func (p pager[T, P]) stream(ctx context.Context) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		fetchCtx, cancel := context.WithCancel(ctx)
+		r := &pageRun[T, P]{pager: p, ctx: ctx, fetchCtx: fetchCtx, limit: p.cfg.firstSize()}
+		returned := false
+		defer func() {
+			cancel()
+			if r.ahead == nil {
+				return
+			}
+			if returned {
+				r.ahead.task.Join()
+			} else {
+				r.ahead.task.Wait() // nothing may cover up a panic that is on its way
+			}
+		}()
+		if err := r.run(yield); err != nil {
+			var zero T
+			yield(zero, err)
+		}
+		returned = true
+	}
+}
+
+// A pageRun is one loop over a pager's stream.
+type pageRun[T, P any] struct {
+	pager[T, P]
+	ctx      context.Context // the consumer's
+	fetchCtx context.Context // ends with the loop, too
+	limit    int             // of the next page
+	ahead    *fetching[T, P] // the page that is being fetched, nil if none is
+	spare    [][]T           // buffers whose items have been consumed
+}
+
+// A fetching is a page on its way. The fields are the task's until it is done.
+type fetching[T, P any] struct {
+	task *seq.Task
+	page page[T, P]
+	err  error
+}
+
+// run yields everything up to the final error, which it returns; nil at the end of
+// the source and when the consumer has left.
+//
+// The order of events: a page is awaited; its items are yielded one by one; when
+// the consumer comes back from the item that the prefetch waits for, the next
+// fetch begins, and goes on beside the consumer. A page that is not full is
+// followed by no fetch, or, in Follow mode, by one after a pause.
+func (r *pageRun[T, P]) run(yield func(T, error) bool) error {
+	if err := seq.ContextError(r.ctx); err != nil {
+		return err
+	}
+	r.start()
+	for {
+		pg, err := r.await()
+		if err != nil {
+			return err
+		}
+		if pg.last != nil {
+			r.after = pg.last
+		}
+		r.limit = r.cfg.nextSize(pg.stats)
+		if r.cfg.OnPage != nil {
+			r.cfg.OnPage(pg.stats)
+		}
+		if goOn, err := r.handOver(pg, yield); !goOn || err != nil {
+			return err
+		}
+		switch {
+		case pg.err != nil:
+			return pg.err
+		case r.ahead != nil: // the prefetch is under way
+		case pg.more:
+			r.start()
+		case r.cfg.Follow > 0:
+			if err := r.pause(); err != nil {
+				return err
+			}
+			r.start()
+		default:
+			return nil
+		}
+	}
+}
+
+// handOver yields the page's items, and starts the prefetch on the way. It reports
+// false when the consumer has left.
+func (r *pageRun[T, P]) handOver(pg page[T, P], yield func(T, error) bool) (bool, error) {
+	prefetchAt := -1
+	if pg.more {
+		prefetchAt = r.cfg.prefetchAt(len(pg.items))
+	}
+	for i, item := range pg.items {
+		if !yield(item, nil) {
+			return false, nil
+		}
+		if r.ctx.Err() != nil {
+			return false, seq.ContextError(r.ctx)
+		}
+		if i+1 == prefetchAt && i+1 < len(pg.items) {
+			r.start()
+		}
+	}
+	if r.reuse {
+		clear(pg.items) // so that what they hold can be freed while the next page is read
+		r.spare = append(r.spare, pg.items[:0])
+	}
+	return true, nil
+}
+
+// start begins to fetch the next page.
+func (r *pageRun[T, P]) start() {
+	var buf []T
+	if n := len(r.spare); n > 0 {
+		buf, r.spare = r.spare[n-1], r.spare[:n-1]
+	}
+	f := &fetching[T, P]{}
+	after, limit := r.after, r.limit
+	f.task = seq.Go(func() { f.page, f.err = r.fetchPage(after, limit, buf) })
+	r.ahead = f
+}
+
+// fetchPage fetches a page under the retry policy. An error that more tries would
+// not mend is in the page.
+func (r *pageRun[T, P]) fetchPage(after *P, limit int, buf []T) (page[T, P], error) {
+	var pg page[T, P]
+	fetched := false
+	try := func(ctx context.Context) error {
+		began := time.Now()
+		got, err := r.fetch(ctx, after, limit, buf[:0])
+		if err != nil {
+			return err
+		}
+		got.stats = PageStats{Rows: len(got.items), Limit: limit, Took: time.Since(began)}
+		pg, fetched = got, true
+		return nil
+	}
+	if r.cfg.Retry == nil {
+		err := try(r.fetchCtx)
+		return pg, err
+	}
+	err := r.cfg.Retry(r.fetchCtx, try)
+	if err == nil && !fetched {
+		err = errors.New("cursor: Retry returned no error, but no page was read")
+	}
+	return pg, err
+}
+
+// await returns the page that is being fetched. It gives up when ctx ends, even
+// if fetch does not; the end of the loop then waits for fetch.
+func (r *pageRun[T, P]) await() (page[T, P], error) {
+	f := r.ahead
+	select {
+	case <-f.task.Done():
+	case <-r.ctx.Done():
+		return page[T, P]{}, seq.ContextError(r.ctx)
+	}
+	r.ahead = nil
+	f.task.Join()
+	if err := seq.ContextError(r.ctx); err != nil {
+		return page[T, P]{}, err
+	}
+	return f.page, final(f.err)
+}
+
+// pause waits until it is time to ask for more.
+func (r *pageRun[T, P]) pause() error {
+	timer := time.NewTimer(r.cfg.Follow)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-r.ctx.Done():
+		return seq.ContextError(r.ctx)
+	}
+}
+
+// final makes sure that an error ends the stream: no page comes after a fetch that
+// failed, whatever it failed with.
+func final(err error) error {
+	if err != nil && seq.IsItemError(err) {
+		return &finalError{err}
+	}
+	return err
+}
+
+// A finalError holds an error that is about one item, and is final itself: its
+// Unwrap is that of a joined error.
+type finalError struct{ err error }
+
+func (e *finalError) Error() string   { return e.err.Error() }
+func (e *finalError) Unwrap() []error { return []error{e.err} }

@@ -1,0 +1,219 @@
+package cursor
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// equalFor returns the equality of positions of type P. It is the equality of the
+// values that a database is given, and never asks which of two comes first.
+func equalFor[P any]() func(a, b P) bool {
+	var equal func(a, b P) bool
+	switch f := any(&equal).(type) {
+	case *func(a, b int64) bool:
+		*f = func(a, b int64) bool { return a == b }
+	case *func(a, b int) bool:
+		*f = func(a, b int) bool { return a == b }
+	case *func(a, b string) bool:
+		*f = func(a, b string) bool { return a == b }
+	case *func(a, b time.Time) bool:
+		*f = time.Time.Equal
+	case *func(a, b Key) bool:
+		*f = Key.equal
+	}
+	if equal != nil {
+		return equal
+	}
+	t := reflect.TypeFor[P]()
+	switch {
+	case !isSingle(t) && allExported(t):
+		return func(a, b P) bool {
+			va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+			for i := range va.NumField() {
+				if !equalValues(va.Field(i).Interface(), vb.Field(i).Interface()) {
+					return false
+				}
+			}
+			return true
+		}
+	case t.Kind() == reflect.Array && t.Comparable():
+		return func(a, b P) bool { return any(a) == any(b) }
+	}
+	return func(a, b P) bool { return equalValues(a, b) }
+}
+
+var (
+	valuerType = reflect.TypeFor[driver.Valuer]()
+	timeType   = reflect.TypeFor[time.Time]()
+)
+
+// isSingle reports whether a position of type t is one value for a database: all
+// but structs, and those structs that stand for one value.
+func isSingle(t reflect.Type) bool {
+	return t.Kind() != reflect.Struct || t == timeType ||
+		t.Implements(valuerType) || reflect.PointerTo(t).Implements(valuerType)
+}
+
+func allExported(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if !t.Field(i).IsExported() {
+			return false
+		}
+	}
+	return true
+}
+
+// checkPosition returns what is wrong with P as the type of positions of n key
+// columns, "" if nothing.
+func checkPosition[P any](n int) string {
+	t := reflect.TypeFor[P]()
+	switch {
+	case t == reflect.TypeFor[Key]():
+		return ""
+	case isSingle(t):
+		if n != 1 {
+			return fmt.Sprintf("the position %v is one value, but Key has %d columns", t, n)
+		}
+	case t.NumField() != n:
+		return fmt.Sprintf("the position %v has %d fields, but Key has %d columns", t, t.NumField(), n)
+	case !allExported(t):
+		return fmt.Sprintf("the fields of the position %v must be exported", t)
+	}
+	return ""
+}
+
+// positionValues takes a position apart, into one value for each of n key columns.
+func positionValues[P any](p P, n int) ([]any, error) {
+	var values []any
+	if key, ok := any(p).(Key); ok {
+		if len(key) != n {
+			return nil, fmt.Errorf("the position has %d values, but the key has %d columns; is it from another query?", len(key), n)
+		}
+		values = append(values, key...)
+	} else if v := reflect.ValueOf(&p).Elem(); isSingle(v.Type()) {
+		values = []any{single(v)}
+	} else {
+		for i := range v.NumField() {
+			values = append(values, single(v.Field(i)))
+		}
+	}
+	for i, v := range values {
+		if isNull(v) {
+			return nil, fmt.Errorf("value %d of the position is NULL, and no row comes after NULL; use key columns that are NOT NULL", i+1)
+		}
+	}
+	return values, nil
+}
+
+// single returns v as an argument of a statement. A type whose Value method has a
+// pointer receiver is given by its address.
+func single(v reflect.Value) any {
+	if !v.Type().Implements(valuerType) && reflect.PointerTo(v.Type()).Implements(valuerType) && v.CanAddr() {
+		return v.Addr().Interface()
+	}
+	return v.Interface()
+}
+
+// isNull reports whether a database would take v for NULL.
+func isNull(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	if r.Kind() == reflect.Pointer && r.IsNil() {
+		return true
+	}
+	if valuer, ok := v.(driver.Valuer); ok {
+		inner, err := valuer.Value()
+		return err == nil && inner == nil
+	}
+	// A nil byte slice is NULL for a driver, an empty one is not.
+	return r.Kind() == reflect.Slice && r.IsNil()
+}
+
+// isTime reports whether v is a time for the driver.
+func isTime(v any) bool {
+	if valuer, ok := v.(driver.Valuer); ok {
+		v, _ = valuer.Value()
+	}
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && !r.IsNil() {
+		v = r.Elem().Interface()
+	}
+	_, ok := v.(time.Time)
+	return ok
+}
+
+// bytesOf returns a byte array as a slice, which every driver knows, and anything
+// else as it is.
+func bytesOf(v any) any {
+	if _, ok := v.(driver.Valuer); ok {
+		return v
+	}
+	r := reflect.ValueOf(v)
+	if r.Kind() != reflect.Array || r.Type().Elem().Kind() != reflect.Uint8 {
+		return v
+	}
+	b := make([]byte, r.Len())
+	reflect.Copy(reflect.ValueOf(b), r)
+	return b
+}
+
+// scanPosition reads a position from a row that has the n key columns only. It is
+// what Latest and Split use; a stream takes positions from its items.
+func scanPosition[P any](rows *sql.Rows, n int) (P, error) {
+	var p P
+	if key, ok := any(&p).(*Key); ok {
+		*key = make(Key, n)
+		dest := make([]any, n)
+		for i := range dest {
+			dest[i] = &(*key)[i]
+		}
+		return p, rows.Scan(dest...)
+	}
+	v := reflect.ValueOf(&p).Elem()
+	if isSingle(v.Type()) {
+		return p, rows.Scan(scanInto(v))
+	}
+	dest := make([]any, v.NumField())
+	for i := range dest {
+		dest[i] = scanInto(v.Field(i))
+	}
+	return p, rows.Scan(dest...)
+}
+
+// scanInto returns what Scan is given to fill v.
+func scanInto(v reflect.Value) any {
+	p := v.Addr().Interface()
+	if _, ok := p.(sql.Scanner); !ok && v.Kind() == reflect.Array && v.Type().Elem().Kind() == reflect.Uint8 {
+		return byteArray{v}
+	}
+	return p
+}
+
+// A byteArray fills a [16]byte or the like, from bytes or from a UUID's text.
+type byteArray struct{ v reflect.Value }
+
+func (a byteArray) Scan(src any) error {
+	b, ok := src.([]byte)
+	if text, is := src.(string); is {
+		b, ok = []byte(text), true
+	}
+	if ok && len(b) != a.v.Len() {
+		decoded, err := hex.DecodeString(strings.ReplaceAll(string(b), "-", ""))
+		if err != nil {
+			return err
+		}
+		b = decoded
+	}
+	if !ok || len(b) != a.v.Len() {
+		return errors.New("cursor: cannot read a " + a.v.Type().String() + " from " + fmt.Sprintf("%T", src))
+	}
+	reflect.Copy(a.v, reflect.ValueOf(b))
+	return nil
+}

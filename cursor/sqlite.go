@@ -1,0 +1,245 @@
+package cursor
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+type sqliteDialect struct{}
+
+func (sqliteDialect) Name() string             { return "sqlite" }
+func (sqliteDialect) Placeholder(int) string   { return "?" }
+func (sqliteDialect) Quote(name string) string { return quoteWith(`"`, name) }
+func (sqliteDialect) name(ident string) string { return unquote(ident) }
+func (sqliteDialect) needsTypes() bool         { return false }
+func (sqliteDialect) param(placeholder string, _ *sql.ColumnType) string {
+	return placeholder
+}
+
+func (sqliteDialect) compare(key []string, op string, value func(int) string) string {
+	return compareRows(key, op, value)
+}
+
+// argument refuses times: the database has none, and compares the text that the
+// driver writes for one with the text that is stored, which may be another.
+func (sqliteDialect) argument(v any) (any, error) {
+	if isTime(v) {
+		return nil, fmt.Errorf("%w: SQLite has no times, and the text that a driver writes for one need not be the text that is stored; "+
+			"select the stored text as +column and scan it into a string", ErrPosition)
+	}
+	return bytesOf(v), nil
+}
+
+func (sqliteDialect) tables(ctx context.Context, db Querier, schema string) ([]string, error) {
+	return queryStrings(ctx, db, `SELECT name FROM pragma_table_list
+		WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' AND type <> 'shadow' AND (? = '' OR schema = ? COLLATE NOCASE)`, schema, schema)
+}
+
+func (d sqliteDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+	var schema, name, kind string
+	var withoutRowid bool
+	found := false
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		if found {
+			return nil
+		}
+		found = true
+		return rows.Scan(&schema, &name, &kind, &withoutRowid)
+	}, `SELECT schema, name, type, wr FROM pragma_table_list
+		WHERE name = ? COLLATE NOCASE AND (? = '' OR schema = ? COLLATE NOCASE)
+		ORDER BY schema <> 'temp', schema <> 'main'`, table.name, table.schema, table.schema)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, errNoTable
+	}
+	info := &tableInfo{view: kind != "table", fold: true}
+	if err := d.readColumns(ctx, db, info, schema, name); err != nil {
+		return nil, err
+	}
+	if err := d.readIndexes(ctx, db, info, schema, name); err != nil {
+		return nil, err
+	}
+	d.addRowid(info, withoutRowid)
+	return info, nil
+}
+
+// readColumns reads the table's columns, without those that SELECT * leaves out.
+func (d sqliteDialect) readColumns(ctx context.Context, db Querier, info *tableInfo, schema, name string) error {
+	return queryEach(ctx, db, func(rows *sql.Rows) error {
+		var c columnInfo
+		if err := rows.Scan(&c.name, &c.typ, &c.notNull, &c.primary); err != nil {
+			return err
+		}
+		c.maybe = c.primary > 0 && !c.notNull
+		c.inexact = sqliteAffinity(c.typ) == "REAL"
+		// The unary plus changes nothing but the declared type, so that the driver
+		// hands over what is stored and makes no time of it.
+		c.format = "+%s"
+		info.columns = append(info.columns, c)
+		return nil
+	}, `SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1 ORDER BY cid`, name, schema)
+}
+
+// sqliteAffinity returns what SQLite makes of a declared type, by the rules of
+// section 3.1 of its page "Datatypes In SQLite".
+func sqliteAffinity(typ string) string {
+	typ = strings.ToUpper(typ)
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(typ, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("INT"):
+		return "INTEGER"
+	case has("CHAR", "CLOB", "TEXT"):
+		return "TEXT"
+	case typ == "" || has("BLOB"):
+		return "BLOB"
+	case has("REAL", "FLOA", "DOUB"):
+		return "REAL"
+	}
+	return "NUMERIC"
+}
+
+// readIndexes reads the table's indexes, without partial ones and those on
+// expressions.
+func (d sqliteDialect) readIndexes(ctx context.Context, db Querier, info *tableInfo, schema, name string) error {
+	var indexes []indexInfo
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		var x indexInfo
+		var column sql.NullString
+		var desc, key bool
+		if err := rows.Scan(&x.name, &x.unique, &x.primary, &column, &desc, &key); err != nil {
+			return err
+		}
+		if n := len(indexes); n == 0 || indexes[n-1].name != x.name {
+			indexes = append(indexes, x)
+		}
+		last := &indexes[len(indexes)-1]
+		last.columns = append(last.columns, indexColumn{column.String, desc, !key})
+		return nil
+	}, `SELECT l.name, l."unique", l.origin = 'pk', CASE WHEN x.cid = -1 THEN 'rowid' WHEN x.cid = -2 THEN NULL ELSE x.name END, x."desc", x.key
+		FROM pragma_index_list(?, ?) l, pragma_index_xinfo(l.name, ?) x
+		WHERE NOT l.partial ORDER BY l.seq, x.seqno`, name, schema, schema)
+	if err != nil {
+		return err
+	}
+	for _, x := range indexes {
+		usable, err := d.sameCollation(ctx, db, d.Quote(schema)+"."+d.Quote(name), x)
+		if err != nil {
+			return err
+		}
+		if usable {
+			info.indexes = append(info.indexes, x)
+		}
+	}
+	return nil
+}
+
+// sameCollation reports whether an index has whole columns, compared as the table
+// compares them. No catalog tells the collation of a column, but the planner uses
+// an index for equality only where the two agree.
+func (d sqliteDialect) sameCollation(ctx context.Context, db Querier, table string, x indexInfo) (bool, error) {
+	var conditions []string
+	for _, c := range x.columns {
+		if c.extra {
+			continue
+		}
+		if c.name == "" {
+			return false, nil // an expression
+		}
+		conditions = append(conditions, d.Quote(c.name)+" = ?")
+	}
+	args := make([]any, len(conditions))
+	for i := range args {
+		args[i] = ""
+	}
+	plan := ""
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		var id, parent, unused int
+		return rows.Scan(&id, &parent, &unused, &plan)
+	}, "EXPLAIN QUERY PLAN SELECT 1 FROM "+table+" INDEXED BY "+d.Quote(x.name)+" WHERE "+strings.Join(conditions, " AND "), args...)
+	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "no query solution") {
+		return false, nil
+	}
+	return strings.Count(plan, "=?") == len(conditions), err
+}
+
+// addRowid makes an index of the rowid, by which a table is sorted that is not
+// WITHOUT ROWID. A single column INTEGER PRIMARY KEY is another name of it.
+func (sqliteDialect) addRowid(info *tableInfo, withoutRowid bool) {
+	if info.view {
+		return
+	}
+	if withoutRowid {
+		for i := range info.columns { // the primary key is NOT NULL there, as in other databases
+			c := &info.columns[i]
+			c.notNull = c.notNull || c.primary > 0
+			c.maybe = false
+		}
+		return
+	}
+	key := info.primaryKey()
+	alias := ""
+	if len(key) == 1 && strings.EqualFold(info.column(key[0]).typ, "INTEGER") && !slices.ContainsFunc(info.indexes, func(x indexInfo) bool { return x.primary }) {
+		c := info.column(key[0])
+		alias, c.notNull, c.maybe = c.name, true, false
+		info.indexes = append(info.indexes, indexInfo{name: "rowid", unique: true, columns: []indexColumn{{name: alias}}})
+	}
+	for i := range info.indexes {
+		for j, c := range info.indexes[i].columns {
+			if c.extra && c.name == "rowid" && alias != "" {
+				info.indexes[i].columns[j].name = alias
+			}
+		}
+	}
+	if info.column("rowid") == nil {
+		info.columns = append(info.columns, columnInfo{name: "rowid", typ: "INTEGER", notNull: true, implicit: true, format: "%s"})
+		info.indexes = append(info.indexes, indexInfo{name: "rowid", unique: true, columns: []indexColumn{{name: "rowid"}}})
+	}
+}
+
+// barrier takes the database's single write lock, so that no other writer has
+// anything open.
+func (sqliteDialect) barrier(ctx context.Context, db Querier, _ tableName, read func(Querier) error) error {
+	return withConn(ctx, db, func(conn *sql.Conn) (err error) {
+		var timeout int
+		if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
+			return err
+		}
+		if timeout == 0 {
+			if err := setPragma(ctx, conn, "busy_timeout", int(barrierWait.Milliseconds())); err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, setPragma(context.WithoutCancel(ctx), conn, "busy_timeout", 0)) }()
+		}
+		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+			return err
+		}
+		err = read(conn)
+		if _, rollback := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); rollback != nil {
+			err = errors.Join(err, rollback, discard(conn))
+		}
+		return err
+	})
+}
+
+func setPragma(ctx context.Context, conn *sql.Conn, name string, value int) error {
+	rows, err := conn.QueryContext(ctx, fmt.Sprintf("PRAGMA %s = %d", name, value)) // it may return the new value
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
