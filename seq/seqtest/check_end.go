@@ -1,6 +1,10 @@
 package seqtest
 
-import "fmt"
+import (
+	"fmt"
+	"testing/synctest"
+	"time"
+)
 
 // checkEarlyEnd leaves the loop by break at each output.
 func (t *tester[T, U]) checkEarlyEnd() {
@@ -21,6 +25,12 @@ func (r *rig[T, U]) holdAt(k int) (*loop[U], bool) {
 	return l, l.isHeld()
 }
 
+// linger lets time pass for a stage that would give up waiting after a while.
+func (r *rig[T, U]) linger() {
+	time.Sleep(time.Hour) // of the bubble's clock
+	synctest.Wait()
+}
+
 // checkEndWhileSourceBlocks leaves the loop in different ways while the source is
 // blocked, and frees the source only then. A stage that runs its source in a
 // goroutine of its own must wait for it; a source that was built under the
@@ -36,6 +46,7 @@ func (t *tester[T, U]) checkEndWhileSourceBlocks() {
 			}
 			doing := fmt.Sprintf("after a break at output %d while the source blocks", k)
 			r.resume(l, breakOff())
+			r.linger()
 			if t.uses.source && !l.isDone() {
 				r.broke(Joined, "%s, the loop hung: the context that the source was built under was not cancelled", doing)
 			}
@@ -71,6 +82,7 @@ func (t *tester[T, U]) checkEndWhileCallbackRuns() {
 	t.try(setup[T]{given: all, plan: behind(waitsAtGate)}, func(r *rig[T, U]) {
 		if l, held := r.holdAt(1); held {
 			r.resume(l, breakOff())
+			r.linger()
 			if !l.isDone() || r.over(l, Joined, "after a break while callbacks run") {
 				r.probe.open()
 				r.settle()

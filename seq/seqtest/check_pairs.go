@@ -28,6 +28,9 @@ func (t *tester[T, U]) checkPlain() {
 	t.try(setup[T]{given: all}, func(r *rig[T, U]) {
 		l := r.start(0)
 		t.uses = r.probe.uses
+		if r.yields(l, "over the plain items"); r.found {
+			return
+		}
 		if !l.isDone() {
 			// A stage that waits for more than it is owed hangs; so does one
 			// that lost its own goroutines. Either way its outputs are wrong.
@@ -38,7 +41,6 @@ func (t *tester[T, U]) checkPlain() {
 			r.broke(Result, "over the plain items, the loop %v: %v", l.ended(), l.panicked)
 			return
 		}
-		r.yields(l, "over the plain items")
 		if d := t.c.diff(l.has(), t.due); d != "" {
 			r.broke(Result, "over the plain items, %s", d)
 			return
@@ -49,6 +51,9 @@ func (t *tester[T, U]) checkPlain() {
 
 // checkErrors puts item errors and final errors between the items.
 func (t *tester[T, U]) checkErrors() {
+	if t.c.Takes > 0 && t.found[ReadAhead] != nil {
+		return // what it takes too many may be an error
+	}
 	for _, s := range t.errorScripts() {
 		if !t.checkScript(s.name, s.pairs) {
 			return
@@ -177,10 +182,10 @@ func (t *tester[T, U]) checkCallbackErrors() {
 // checkPrompt has a source that idles after each pair: all that is owed by then
 // must be there.
 func (t *tester[T, U]) checkPrompt() {
-	if t.found[Errors] == nil {
+	t.idleWalk(t.plain)
+	if t.found[Errors] == nil && t.found[Result] == nil && t.found[ReadAhead] == nil {
 		t.idleWalk(t.errorScripts()[0].pairs)
 	}
-	t.idleWalk(t.plain)
 }
 
 func (t *tester[T, U]) idleWalk(script []pair[T]) {

@@ -30,7 +30,6 @@ func (t *tester[T, U]) checkSourcePanic() {
 	t.sourceRaises("a panic in the source that has come from another goroutine before", last/2, func(b *planned) any {
 		return &seq.PanicError{Value: b, Stack: []byte("seqtest.(*planned).raise")}
 	})
-	t.checkPanicAfterBreak()
 }
 
 // sourceRaises has the source panic with what value makes of the planned panic.
@@ -174,7 +173,7 @@ func (r *rig[T, U]) panics(l *loop[U], doing string, boom *planned, where string
 		if v == boom && !own && !coroutine {
 			r.broke(Panics, "%s, the panic crossed to the loop's goroutine as it is, without the stack of its own, want a *seq.PanicError", doing)
 		} else if v != boom {
-			r.broke(Panics, "%s, the loop panicked with %v, which covers it", doing, clip(v.Error()))
+			r.broke(Panics, "%s, the loop panicked with %s, which covers that of the %s", doing, nameOf(v), boom.in)
 		}
 	case *seq.PanicError:
 		_, twice := v.Value.(*seq.PanicError)
@@ -182,14 +181,14 @@ func (r *rig[T, U]) panics(l *loop[U], doing string, boom *planned, where string
 		case twice:
 			r.broke(Panics, "%s, the panic arrived as a *seq.PanicError within another one", doing)
 		case v.Value != any(boom):
-			r.broke(Panics, "%s, the loop got a *seq.PanicError with the value %v, want %v", doing, v.Value, boom.in)
+			r.broke(Panics, "%s, the loop got a *seq.PanicError with %s, want that of the %s", doing, nameOf(v.Value), boom.in)
 		case !strings.Contains(string(v.Stack), "seqtest.(*planned).raise"):
 			r.broke(Panics, "%s, the Stack of the *seq.PanicError is not that of the goroutine that panicked", doing)
 		case own && boom.in == "body":
 			r.broke(Panics, "%s, the body's own panic was wrapped, want it to pass as it is", doing)
 		}
 	default:
-		r.broke(Panics, "%s, the loop panicked with %s (%T) in place of it", doing, clip(fmt.Sprint(v)), v)
+		r.broke(Panics, "%s, the loop panicked with %s (%T) in place of it", doing, nameOf(v), v)
 	}
 }
 
@@ -199,8 +198,16 @@ func (r *rig[T, U]) exits(l *loop[U], doing string) {
 	case returned:
 		r.broke(Panics, "%s, the loop %v, want Goexit in its goroutine", doing, how)
 	case panicking:
-		r.broke(Panics, "%s, the loop panicked with %s, want Goexit in its goroutine", doing, clip(fmt.Sprint(l.panicked)))
+		r.broke(Panics, "%s, the loop panicked with %s, want Goexit in its goroutine", doing, nameOf(l.panicked))
 	default:
 		r.over(l, Panics, doing)
 	}
+}
+
+// nameOf names the value of a panic.
+func nameOf(v any) string {
+	if b, ok := v.(*planned); ok {
+		return "the panic of the " + b.in
+	}
+	return clip(fmt.Sprint(v))
 }

@@ -138,8 +138,9 @@ func Test[T, U any](t *testing.T, c Contract[T, U]) {
 // first case found; errors.As finds the first rule. It does not fail t, which it
 // needs for the bubbles that the checks run in: it cannot be called in a bubble.
 //
-// Where the plain outputs are already wrong, most other rules are not tried, as
-// their checks could not tell what is right.
+// A rule is not tried where it builds on one that is broken: with the plain
+// outputs wrong, no check could tell what is right. Mend what is reported and run
+// the checks again.
 func Check[T, U any](t *testing.T, c Contract[T, U]) error {
 	t.Helper()
 	return errors.Join(newTester(t, c).run()...)

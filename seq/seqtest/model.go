@@ -45,7 +45,7 @@ func (c *Contract[T, U]) dues(script []pair[T], then Then) (list []due[U], ends 
 		default:
 			for range max(1, c.ErrorCopies) {
 				d := due[U]{err: p.err, after: i + 1}
-				if _, ours := p.err.(interface{ errorOfCallback() }); ours {
+				if _, ours := p.err.(callbackError); ours {
 					d.is = isErrorOf(p.err)
 				}
 				list = append(list, d)
@@ -75,8 +75,7 @@ type callbackError struct {
 	*seq.ItemError
 }
 
-func (callbackError) errorOfCallback() {}
-func (e callbackError) Unwrap() error  { return e.ItemError }
+func (e callbackError) Unwrap() error { return e.ItemError }
 
 func isErrorOf(err error) func(error) bool {
 	want := err.(callbackError).ItemError
@@ -146,7 +145,12 @@ func same(a, b error) bool {
 	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }
 
-func (d due[U]) String() string { return pair[U]{d.value, d.err}.String() }
+func (d due[U]) String() string {
+	if e, ours := d.err.(callbackError); ours {
+		d.err = e.ItemError
+	}
+	return pair[U]{d.value, d.err}.String()
+}
 
 func (p pair[T]) String() string {
 	switch {
