@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +20,10 @@ type Gate struct {
 	shut atomic.Bool // false: open for sure, so that an open gate costs one load
 
 	mu      sync.Mutex
-	paused  bool      // by Pause, until Resume
-	until   time.Time // by PauseFor
+	paused  bool        // by Pause, until Resume
+	asked   time.Time   // how long PauseFor wants it closed
+	holds   []time.Time // how long each of the retries that sleep wants it closed
+	until   time.Time   // the latest of asked and holds
 	stopped bool
 	crowd   *crowd // those who wait, nil while nobody does
 }
@@ -30,7 +33,7 @@ type Gate struct {
 type crowd struct {
 	opened chan struct{} // closed when the gate is to be looked at again
 	size   int
-	timer  *time.Timer // at the end of PauseFor's pause; nil where there is none
+	timer  *time.Timer // at g.until; nil where only Resume opens the gate
 }
 
 // Pause closes the gate until [Gate.Resume].
@@ -50,18 +53,15 @@ func (g *Gate) PauseFor(d time.Duration) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if until := time.Now().Add(d); until.After(g.until) {
-		g.until = until
-	}
-	// A crowd's timer may be too early now. It looks again when it fires.
-	g.shut.Store(true)
+	g.asked = latest(g.asked, time.Now().Add(d))
+	g.settle()
 }
 
 // Resume opens the gate and ends every pause, whoever asked for it.
 func (g *Gate) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.paused, g.until = false, time.Time{}
+	g.paused, g.asked, g.holds, g.until = false, time.Time{}, nil, time.Time{}
 	g.shut.Store(g.stopped)
 	g.release()
 }
@@ -117,6 +117,52 @@ func (g *Gate) Do(ctx context.Context, op func(context.Context) error) error {
 		return err
 	}
 	return op(ctx)
+}
+
+// hold closes the gate for d, as PauseFor does, for a retry that sleeps as long.
+// The retry gives what hold returned to unhold when it has slept, or has given up
+// before: a gate is not kept closed for a sleep that nobody sleeps.
+func (g *Gate) hold(d time.Duration) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	until := time.Now().Add(d)
+	g.holds = append(g.holds, until)
+	g.settle()
+	return until
+}
+
+// unhold takes back one pause that hold asked for. After Resume there is none.
+func (g *Gate) unhold(until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.holds, until)
+	if i < 0 {
+		return
+	}
+	g.holds = slices.Delete(g.holds, i, i+1)
+	g.settle()
+	if g.open() {
+		g.release()
+	} else if c := g.crowd; c != nil && c.timer != nil {
+		c.timer.Reset(time.Until(g.until))
+	}
+}
+
+// settle shuts the gate until the latest time that anybody asked for. The crowd's
+// timer may be too early then: it looks again when it fires. g.mu is held.
+func (g *Gate) settle() {
+	g.until = g.asked
+	for _, t := range g.holds {
+		g.until = latest(g.until, t)
+	}
+	g.shut.Store(true)
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // join adds the caller to those who wait. It returns no crowd where there is

@@ -1,0 +1,321 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// BreakerConfig says when a [Breaker] opens and what it does then. The zero value
+// is useful.
+type BreakerConfig struct {
+	// Window is the time over which calls are counted, to within a 64th of it.
+	// 0 means 10 s.
+	Window time.Duration
+
+	// MinCalls is how many calls it takes within Window for a verdict. 0 means 10.
+	MinCalls int
+
+	// FailureRate is the part of the calls within Window that failed at which the
+	// breaker opens, up to 1. 0 means 0.5.
+	FailureRate float64
+
+	// OpenFor is how long the breaker stays open before it lets trial calls
+	// through. 0 means 5 s.
+	OpenFor time.Duration
+
+	// HalfOpen is how many trial calls are let through, at once if so many come.
+	// All must succeed for the breaker to close; the first that fails opens it
+	// again. 0 means 1.
+	HalfOpen int
+
+	// IsFailure says whether an error means that the service is in trouble. nil
+	// means that every error does but the end of the caller's own ctx, which says
+	// nothing about the service and is not counted. [seq.ErrSkip] never is one.
+	IsFailure func(error) bool
+
+	// OnChange, if set, is called after each change of the state, one at a time
+	// and in order, without a lock held, in the goroutine of one of the callers.
+	OnChange func(from, to BreakerState)
+
+	// Hold makes callers wait until the breaker lets them through instead of
+	// returning [ErrOpen]. They go on in the order in which they came. In a
+	// pipeline the pull stops, and so does the source: nothing is lost.
+	Hold bool
+}
+
+// A BreakerState is one of [BreakerClosed], [BreakerOpen] and [BreakerHalfOpen].
+type BreakerState int
+
+const (
+	BreakerClosed   BreakerState = iota // calls are made and counted
+	BreakerOpen                         // no call is made
+	BreakerHalfOpen                     // a few trial calls are made
+)
+
+// String returns "closed", "open" or "half open".
+func (s BreakerState) String() string {
+	switch s {
+	case BreakerClosed:
+		return "closed"
+	case BreakerOpen:
+		return "open"
+	case BreakerHalfOpen:
+		return "half open"
+	}
+	return fmt.Sprintf("BreakerState(%d)", int(s))
+}
+
+// A Breaker is a [Policy] that stops calling a service that fails, as described by
+// Michael Nygard, Release It! (2007). It counts the calls of a sliding time window
+// in constant memory. When too many of them have failed it opens and refuses calls
+// with an error that Is [ErrOpen] and the last failure, or holds them up. After a
+// while it is half open and lets some trial calls through, which decide whether it
+// closes or opens again.
+//
+// A call that panics or leaves by Goexit has failed. The result of a call that
+// began before the state last changed does not count any more.
+//
+// A Breaker is safe for concurrent use, and needs no closing.
+type Breaker struct {
+	cfg     BreakerConfig
+	changes announcements[stateChange]
+
+	// pass is the epoch while the breaker is closed and nobody waits, else 0. It
+	// lets calls through a closed breaker without the mutex.
+	pass atomic.Uint64
+
+	mu    sync.Mutex
+	state BreakerState
+	epoch uint64 // counts the changes of state from 1
+	line  line   // who is held up
+
+	calls window // closed: the calls of the last cfg.Window
+
+	until  time.Duration // open: the end of that, on clock
+	outage *outage       // open and half open: why
+
+	running, passed int // half open: trial calls
+}
+
+type stateChange struct{ from, to BreakerState }
+
+// NewBreaker returns a closed Breaker. It panics where a value of cfg is below 0,
+// or the rate above 1.
+func NewBreaker(cfg BreakerConfig) *Breaker {
+	if cfg.Window < 0 || cfg.OpenFor < 0 {
+		panic(fmt.Sprintf("control.NewBreaker: Window and OpenFor must not be below 0, got %v and %v", cfg.Window, cfg.OpenFor))
+	}
+	if cfg.MinCalls < 0 || cfg.HalfOpen < 0 {
+		panic(fmt.Sprintf("control.NewBreaker: MinCalls and HalfOpen must not be below 0, got %d and %d", cfg.MinCalls, cfg.HalfOpen))
+	}
+	if !(cfg.FailureRate >= 0 && cfg.FailureRate <= 1) { // NaN is not
+		panic(fmt.Sprintf("control.NewBreaker: FailureRate must be from 0 to 1, got %v", cfg.FailureRate))
+	}
+	orElse(&cfg.Window, 10*time.Second)
+	orElse(&cfg.MinCalls, 10)
+	orElse(&cfg.FailureRate, 0.5)
+	orElse(&cfg.OpenFor, 5*time.Second)
+	orElse(&cfg.HalfOpen, 1)
+	b := &Breaker{cfg: cfg, epoch: 1}
+	if tell := cfg.OnChange; tell != nil {
+		b.changes.tell = func(c stateChange) { tell(c.from, c.to) }
+	}
+	b.calls.init(cfg.Window)
+	b.pass.Store(b.epoch)
+	return b
+}
+
+// orElse gives a field that is not set its default.
+func orElse[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// State returns the state as of now.
+func (b *Breaker) State() BreakerState {
+	defer b.changes.deliver()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advance()
+	return b.state
+}
+
+// Do calls op where the breaker lets it through.
+func (b *Breaker) Do(ctx context.Context, op func(context.Context) error) error {
+	epoch, err := b.admit(ctx)
+	if err != nil {
+		return err
+	}
+	return b.run(ctx, op, epoch)
+}
+
+// admit lets a call through, maybe after a wait, or says why not.
+func (b *Breaker) admit(ctx context.Context) (epoch uint64, err error) {
+	if epoch := b.pass.Load(); epoch != 0 {
+		return epoch, nil
+	}
+	if epoch, err = b.admitNow(); err == nil || !b.cfg.Hold {
+		return epoch, err
+	}
+	return b.wait(ctx)
+}
+
+// wait holds a call up until it is let through.
+func (b *Breaker) wait(ctx context.Context) (epoch uint64, err error) {
+	err = b.line.enter(ctx, &b.mu, func() (ok bool, retry time.Duration) {
+		epoch, ok, retry = b.turn()
+		return ok, retry
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.setPass()
+	return epoch, err
+}
+
+// admitNow lets a call through, or says why it must not be made now.
+func (b *Breaker) admitNow() (epoch uint64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.line.empty() { // else it would jump the queue
+		epoch, ok, _ := b.turn()
+		if ok {
+			return epoch, nil
+		}
+	}
+	refused := &openError{outage: b.outage}
+	if b.state == BreakerOpen {
+		refused.retry = max(b.until-clock(), 1)
+	}
+	return 0, refused
+}
+
+// turn says whether a call may be made, and counts it as a trial if it is one. If
+// it may not, retry is when an open breaker will let trials through. b.mu is held.
+func (b *Breaker) turn() (epoch uint64, ok bool, retry time.Duration) {
+	b.advance()
+	switch {
+	case b.state == BreakerOpen:
+		return 0, false, max(b.until-clock(), 1)
+	case b.state == BreakerHalfOpen && b.running+b.passed >= b.cfg.HalfOpen:
+		return 0, false, 0 // whoever settles a trial wakes the line
+	case b.state == BreakerHalfOpen:
+		b.running++
+	}
+	return b.epoch, true, 0
+}
+
+// What a call says about the service.
+type verdict int
+
+const (
+	silent verdict = iota // nothing: it was not made, or the caller gave it up
+	succeeded
+	failed
+)
+
+// run makes a call that has been let through.
+func (b *Breaker) run(ctx context.Context, op func(context.Context) error, epoch uint64) (err error) {
+	v := silent
+	defer func() {
+		b.settle(epoch, v, err)
+		b.changes.deliver()
+	}()
+	b.changes.deliver() // that this is a trial; if OnChange panics, it has not been made
+	v, err = failed, errBroken
+	err = op(ctx)
+	v = b.judge(ctx, err)
+	return err
+}
+
+// errBroken is the error of a call that did not return.
+var errBroken = errors.New("the call panicked")
+
+// judge says what err means for the service.
+func (b *Breaker) judge(ctx context.Context, err error) verdict {
+	if err == nil || errors.Is(err, seq.ErrSkip) {
+		return succeeded
+	}
+	given := ctx.Err() != nil // the caller has given up
+	switch isFailure := b.cfg.IsFailure; {
+	case isFailure == nil && !given, isFailure != nil && isFailure(err):
+		return failed
+	case given:
+		return silent
+	}
+	return succeeded
+}
+
+// settle counts the end of a call.
+func (b *Breaker) settle(epoch uint64, v verdict, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case epoch != b.epoch: // it tells of times gone by
+	case b.state == BreakerHalfOpen:
+		b.settleTrial(v, err)
+	case v != silent:
+		calls, failures := b.calls.add(clock(), v == failed)
+		if calls >= b.cfg.MinCalls && failures > 0 && float64(failures)/float64(calls) >= b.cfg.FailureRate {
+			b.open(&outage{calls: calls, failures: failures, window: b.cfg.Window, last: err})
+		}
+	}
+}
+
+// settleTrial counts the end of a trial call. b.mu is held.
+func (b *Breaker) settleTrial(v verdict, err error) {
+	b.running--
+	switch v {
+	case failed:
+		b.open(&outage{last: err})
+	case succeeded:
+		if b.passed++; b.passed == b.cfg.HalfOpen {
+			b.change(BreakerClosed)
+		}
+	case silent:
+		b.line.wake() // another call can be the trial
+	}
+}
+
+// advance makes an open breaker half open when it is time. b.mu is held.
+func (b *Breaker) advance() {
+	if b.state == BreakerOpen && clock() >= b.until {
+		b.running, b.passed = 0, 0
+		b.change(BreakerHalfOpen)
+	}
+}
+
+// open opens the breaker. b.mu is held.
+func (b *Breaker) open(why *outage) {
+	b.outage, b.until = why, clock()+b.cfg.OpenFor
+	b.change(BreakerOpen)
+}
+
+// change begins a new epoch. Who is first in line looks at it: at the latest when
+// the time comes, and at once where it can go on. b.mu is held.
+func (b *Breaker) change(to BreakerState) {
+	b.changes.add(stateChange{b.state, to})
+	b.state = to
+	b.epoch++
+	b.calls.clear()
+	if to == BreakerClosed {
+		b.outage = nil
+	}
+	b.setPass()
+	b.line.wake()
+}
+
+func (b *Breaker) setPass() {
+	if b.state == BreakerClosed && b.line.empty() {
+		b.pass.Store(b.epoch)
+	} else {
+		b.pass.Store(0)
+	}
+}

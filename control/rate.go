@@ -1,0 +1,124 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"example.com/pipeline/seq"
+)
+
+// A Limiter says when the next call may be made: Wait returns nil when it may,
+// and an error when it never will or when ctx ends. A *[Pacer] is one, and so is
+// a *rate.Limiter of golang.org/x/time/rate.
+type Limiter interface {
+	Wait(ctx context.Context) error
+}
+
+// Rate makes each call wait for l first. Where l refuses, the call is not made
+// and l's error returned.
+//
+// Inside of [Retry] every try waits, outside only the first one does.
+func Rate(l Limiter) Policy {
+	if l == nil {
+		panic("control.Rate: the limiter must not be nil")
+	}
+	return rated{l}
+}
+
+type rated struct{ limiter Limiter }
+
+func (r rated) Do(ctx context.Context, op func(context.Context) error) error {
+	if err := r.limiter.Wait(ctx); err != nil {
+		if ctx.Err() != nil {
+			return seq.ContextError(ctx)
+		}
+		return fmt.Errorf("control.Rate: the call was not made: %w", err)
+	}
+	return op(ctx)
+}
+
+// A Pacer is a [Limiter] that spaces calls evenly and holds its mean where the
+// spacing is finer than what the operating system's timers can do.
+//
+// It keeps a schedule: a call that comes late, because a timer was late or the
+// caller was busy, goes at once, and those after it make up for the delay. What is
+// more than 2 ms behind is forgotten, so no burst is ever larger than 2 ms worth.
+// A rate limiter with a burst of 1 forgets at once and thus falls behind: asked
+// for 20,000 a second it reaches less than 2,000 where a sleep takes 1 ms.
+//
+// Callers go first come, first served. A wait that ends with its context takes
+// nothing from the schedule. A Pacer is made by [NewPacer], safe for concurrent
+// use by any number of pipelines, and needs no closing.
+type Pacer struct {
+	turn  *semaphore.Weighted // its holder waits for the next slot, the others for their turn
+	every time.Duration       // between two slots
+	part  float64             // of a nanosecond, what every has been rounded down by
+
+	// The holder's of turn alone:
+	begun bool
+	next  time.Duration // the next slot, on clock
+	frac  float64       // the parts of nanoseconds that next is behind
+}
+
+// catchUp is how late a slot may be taken. It is just short of 2 ms, so that the
+// slots from the oldest one up to now are never more than fit into 2 ms.
+const catchUp = 2*time.Millisecond - 1
+
+// NewPacer returns a Pacer for perSecond calls a second, which must be above 0 and
+// at most 1e9. The first call goes at once.
+func NewPacer(perSecond float64) *Pacer {
+	if !(perSecond > 0 && perSecond <= 1e9) { // NaN is not
+		panic(fmt.Sprintf("control.NewPacer: perSecond must be above 0 and at most 1e9, got %v", perSecond))
+	}
+	// A slot further away than this is never; the sum must not overflow.
+	const never = float64(math.MaxInt64 / 4)
+	whole, part := math.Modf(min(1e9/perSecond, never))
+	return &Pacer{turn: semaphore.NewWeighted(1), every: time.Duration(whole), part: part}
+}
+
+// Wait waits for the next slot and takes it. When ctx ends first it returns the
+// error of [seq.ContextError] and takes none.
+func (p *Pacer) Wait(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return seq.ContextError(ctx)
+	}
+	if err := p.turn.Acquire(ctx, 1); err != nil {
+		return seq.ContextError(ctx)
+	}
+	defer p.turn.Release(1)
+	// Look again after the sleep: if it took much longer than it was to, what is
+	// more than catchUp behind is forgotten before this slot is taken.
+	for d := p.due(); d > 0; d = p.due() {
+		if err := sleep(ctx, d); err != nil {
+			return err
+		}
+	}
+	p.take()
+	return nil
+}
+
+// due returns how long it is to the next slot, 0 or less where it is there.
+func (p *Pacer) due() time.Duration {
+	now := clock()
+	if !p.begun {
+		p.begun, p.next = true, now
+	}
+	// The upper bound is for a clock that was set back, as one bubble of
+	// testing/synctest sees it after another.
+	p.next = min(max(p.next, now-catchUp), now+p.every+1)
+	return p.next - now
+}
+
+// take moves on to the slot after next, without losing the parts of nanoseconds
+// that make up the mean.
+func (p *Pacer) take() {
+	p.next += p.every
+	if p.frac += p.part; p.frac >= 1 {
+		p.next++
+		p.frac--
+	}
+}
