@@ -77,12 +77,11 @@ func Heartbeat[T any](ctx context.Context, in iter.Seq2[T, error], every time.Du
 		for {
 			p.ask()
 			v, err, ok := source.Next(wait)
-			if end := seq.ContextError(ctx); end != nil {
-				b.fail(end)
-				return
-			}
-			if wait.Err() != nil {
-				return // beat has panicked, and joining it will tell
+			if wait.Err() != nil { // looked at first: ctx may end at any moment
+				if end := seq.ContextError(ctx); end != nil {
+					b.fail(end)
+				}
+				return // else beat has panicked, and joining it will tell
 			}
 			if !ok {
 				return

@@ -203,17 +203,19 @@ func TestStagesPassErrorsAtOnce(t *testing.T) {
 // Random schedules of items, errors, slow bodies, pauses and ways to end, through all
 // the lossless stages at once: no deadlock, no goroutine left, nothing lost.
 func TestStagesRandomSchedules(t *testing.T) {
-	schedules := 3000
+	schedules := 2000
 	if testing.Short() {
 		schedules = 300
 	}
 	seed := rand.Uint64()
 	for i := range schedules {
 		rnd := rand.New(rand.NewPCG(seed, uint64(i)))
-		synctest.Test(t, func(t *testing.T) { randomSchedule(t, rnd) })
-		if t.Failed() {
-			t.Fatalf("seed %d, schedule %d", seed, i)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			randomSchedule(t, rnd)
+			if t.Failed() {
+				t.Logf("seed %d, schedule %d", seed, i)
+			}
+		})
 	}
 }
 
@@ -277,7 +279,7 @@ func randomSchedule(t *testing.T, rnd *rand.Rand) {
 		d := 1 + pick(50)
 		time.AfterFunc(pick(300), func() { gate.PauseFor(d) })
 	}
-	how, at := rnd.IntN(6), pick(400)
+	how, at, begin := rnd.IntN(6), pick(400), time.Now()
 	switch how {
 	case 0:
 		defer time.AfterFunc(at, gate.Stop).Stop()
@@ -315,8 +317,9 @@ func randomSchedule(t *testing.T, rnd *rand.Rand) {
 				runtime.Goexit()
 			}
 		}
-		if how == 1 && ctx.Err() != nil {
-			t.Error("the end of ctx was passed over in silence")
+		// Both may come at the same moment, and then a beat of 1 ms is waited for.
+		if how == 1 && time.Since(begin) > at+time.Millisecond {
+			t.Errorf("ctx ended at %v, the loop at %v without an error", at, time.Since(begin))
 		}
 	}
 	var panicked any
