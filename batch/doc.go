@@ -6,10 +6,17 @@
 package batch
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"time"
 )
+
+func checkContext(stage string, ctx context.Context) {
+	if ctx == nil {
+		panic("batch." + stage + ": ctx must not be nil")
+	}
+}
 
 func checkStream[T any](stage string, in iter.Seq2[T, error]) {
 	if in == nil {

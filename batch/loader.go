@@ -126,6 +126,7 @@ type request[K comparable, V any] struct {
 // NewLoader returns a Loader whose fetch runs under ctx. It panics if fetch is
 // nil or a field of cfg is negative.
 func NewLoader[K comparable, V any](ctx context.Context, fetch func(context.Context, []K) (map[K]V, error), cfg LoaderConfig) *Loader[K, V] {
+	checkContext("NewLoader", ctx)
 	checkFunc("NewLoader", "fetch", fetch == nil)
 	checkAtLeast("NewLoader", "MaxBatch", cfg.MaxBatch, 0)
 	checkNotNegative("NewLoader", "Wait", cfg.Wait)

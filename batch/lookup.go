@@ -32,10 +32,11 @@ import (
 //
 // Ends: with in, at a final error of in, or when ctx ends.
 // Owns: one goroutine for in, one for fetch, and a timer; all have ended when the loop has.
-// Reads ahead: at most n items behind the batch whose items are being yielded.
+// Reads ahead: at most 2n items: a batch that is being looked up or yielded, and one that is being gathered.
 // Reuse: as often as in.
 func Lookup[T any, K comparable, V, U any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait time.Duration,
 	key func(T) K, fetch func(context.Context, []K) (map[K]V, error), merge func(T, V) (U, error)) iter.Seq2[U, error] {
+	checkContext("Lookup", ctx)
 	checkStream("Lookup", in)
 	checkAtLeast("Lookup", "n", n, 1)
 	checkPositive("Lookup", "maxWait", maxWait)

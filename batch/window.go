@@ -24,18 +24,18 @@ import (
 // With n = 3 and maxWait = 10 ms, time in ms:
 //
 //	idle source      0     10    20    30    40    50
-//	items            a b         .     .     c
+//	items            a b                     c     c comes at 40
 //	batches                [a b]                   [c]
 //
 //	slow consumer    0     10    20    30    40
-//	items            a  b  c  d  .     e  .        d comes at 15, e at 30
-//	the body runs          [a b c]----------->     from 10 (full) to 40
+//	items            a b c    d        e           c comes at 8, d at 15, e at 30
+//	the body runs        [a b c]------------>      from 8 (full) to 40
 //	next batch                               [d e] at 40: d is 25 ms old, at once
 //
 //	both             0     10    20    30    40
-//	items            a     b  .  .     .     .     b comes at 12
-//	the body runs          [a]------>              from 10 (a is 10 ms old) to 20
-//	next batch                     [b]             at 22: b is 10 ms old
+//	items            a      b                      b comes at 12
+//	the body runs          [a]-->                  from 10 (a is 10 ms old) to 20
+//	next batch                    [b]              at 22: b is 10 ms old
 //
 // Each batch is a slice of its own, which belongs to the consumer; it is one
 // allocation up to n = 1024. Window panics if n is less than 1, maxWait is not
@@ -46,6 +46,7 @@ import (
 // Reads ahead: at most n items, or up to n-1 items and one item error.
 // Reuse: as often as in.
 func Window[T any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait time.Duration) iter.Seq2[[]T, error] {
+	checkContext("Window", ctx)
 	checkStream("Window", in)
 	checkAtLeast("Window", "n", n, 1)
 	checkPositive("Window", "maxWait", maxWait)
@@ -68,18 +69,18 @@ func Window[T any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait t
 // With n = 4 and quiet = 10 ms, time in ms:
 //
 //	idle source      0     10    20    30    40
-//	items            a   b   c   .     .     .     at 0, 6 and 12
-//	batches                        [a b c]         at 22: c came 10 ms ago
+//	items            a   b  c                      b comes at 6, c at 12
+//	batches                       [a b c]          at 22: c came 10 ms ago
 //
 //	slow consumer    0     10    20    30    40
-//	items            a     .  b  .     .     .     b comes at 15
-//	the body runs          [a]-------------->      from 10 to 35
-//	next batch                              [b]    at 35: quiet since 15
+//	items            a        b                    b comes at 15
+//	the body runs          [a]---------->          from 10 to 35
+//	next batch                            [b]      at 35: quiet since 15
 //
 //	both             0     10    20    30    40
-//	items            a     .  b  .    c  .         b comes at 15, c at 28
-//	the body runs          [a]----------->         from 10 to 32
-//	next batch                            [b c]    at 38: c came 10 ms ago
+//	items            a        b       c            b comes at 15, c at 28
+//	the body runs          [a]-------->            from 10 to 32
+//	next batch                              [b c]  at 38: c came 10 ms ago
 //
 // Each batch is a slice of its own, which belongs to the consumer. Debounce
 // panics if n is less than 1, quiet is not positive or in is nil.
@@ -89,6 +90,7 @@ func Window[T any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait t
 // Reads ahead: at most n items, or up to n-1 items and one item error.
 // Reuse: as often as in.
 func Debounce[T any](ctx context.Context, in iter.Seq2[T, error], n int, quiet time.Duration) iter.Seq2[[]T, error] {
+	checkContext("Debounce", ctx)
 	checkStream("Debounce", in)
 	checkAtLeast("Debounce", "n", n, 1)
 	checkPositive("Debounce", "quiet", quiet)

@@ -1,0 +1,348 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/pipeline/batch"
+	"example.com/pipeline/seq"
+)
+
+const ms = time.Millisecond
+
+// An arrival is what a source yields after a pause: an item, an item error or a
+// final error.
+type arrival[T any] struct {
+	after time.Duration
+	item  T
+	err   error
+}
+
+// arrivals is a source that sleeps without a look at any ctx.
+func arrivals[T any](list ...arrival[T]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, a := range list {
+			time.Sleep(a.after)
+			if !yield(a.item, a.err) {
+				return
+			}
+		}
+	}
+}
+
+// A record is one output and when it came.
+type record struct {
+	at    time.Duration
+	items []int
+	err   error
+}
+
+func (r record) String() string {
+	if r.err != nil {
+		return fmt.Sprintf("%v: error %v", r.at, r.err)
+	}
+	return fmt.Sprintf("%v: %v", r.at, r.items)
+}
+
+func same(a, b record) bool {
+	return a.at == b.at && slices.Equal(a.items, b.items) && a.err == b.err
+}
+
+// follow ranges over in with a body that takes so long for each output, in turn,
+// and leaves the loop with output number stop, counted from 0.
+func follow(in batches, bodies []time.Duration, stop int) []record {
+	var got []record
+	start := time.Now()
+	for items, err := range in {
+		got = append(got, record{time.Since(start), items, err})
+		time.Sleep(bodies[(len(got)-1)%len(bodies)])
+		if len(got)-1 == stop {
+			break
+		}
+	}
+	return got
+}
+
+// The timelines of the doc comments.
+func TestTimelines(t *testing.T) {
+	window := func(in ints) batches { return batch.Window(context.Background(), in, 3, 10*ms) }
+	debounce := func(in ints) batches { return batch.Debounce(context.Background(), in, 4, 10*ms) }
+	for _, tc := range []struct {
+		name   string
+		build  func(ints) batches
+		at     []time.Duration // when items 1, 2, ... come
+		bodies []time.Duration
+		want   string
+	}{
+		{"Window, idle source", window, []time.Duration{0, 3 * ms, 40 * ms}, []time.Duration{0}, "[10ms: [1 2] 50ms: [3]]"},
+		{"Window, slow consumer", window, []time.Duration{0, 4 * ms, 8 * ms, 15 * ms, 30 * ms}, []time.Duration{32 * ms, 0}, "[8ms: [1 2 3] 40ms: [4 5]]"},
+		{"Window, both", window, []time.Duration{0, 12 * ms}, []time.Duration{10 * ms, 0}, "[10ms: [1] 22ms: [2]]"},
+		{"Debounce, idle source", debounce, []time.Duration{0, 6 * ms, 12 * ms}, []time.Duration{0}, "[22ms: [1 2 3]]"},
+		{"Debounce, slow consumer", debounce, []time.Duration{0, 15 * ms}, []time.Duration{25 * ms, 0}, "[10ms: [1] 35ms: [2]]"},
+		{"Debounce, both", debounce, []time.Duration{0, 15 * ms, 28 * ms}, []time.Duration{22 * ms, 0}, "[10ms: [1] 38ms: [2 3]]"},
+		{"Debounce, full", debounce, []time.Duration{0, 6 * ms, 12 * ms, 18 * ms, 24 * ms}, []time.Duration{0}, "[18ms: [1 2 3 4] 34ms: [5]]"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var list []arrival[int]
+				last := time.Duration(0)
+				for i, at := range tc.at {
+					list = append(list, arrival[int]{after: at - last, item: i + 1})
+					last = at
+				}
+				// Then it idles, so that nothing but the clock cuts.
+				list = append(list, arrival[int]{after: time.Second, err: errors.New("the end")})
+				got := follow(tc.build(arrivals(list...)), tc.bodies, len(strings.Split(tc.want, ":"))-2)
+				if fmt.Sprint(got) != tc.want {
+					t.Errorf("got %v, want %s", got, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// A schedule is one random run of a Window or Debounce.
+type schedule struct {
+	debounce bool
+	n        int
+	wait     time.Duration
+	list     []arrival[int]
+	bodies   []time.Duration
+	cancel   time.Duration // when ctx ends
+	stop     int           // the output with which the loop is left
+}
+
+var (
+	errItem  = &seq.ItemError{Item: "x", Err: errors.New("item error")}
+	errFinal = errors.New("final error")
+	errCause = errors.New("cause")
+)
+
+// newSchedule makes the schedule of a seed. Pauses are zero, so that items come in
+// bursts, or random to the nanosecond, so that no two things that could go either
+// way ever happen at one instant.
+func newSchedule(seed uint64) schedule {
+	r := rand.New(rand.NewPCG(seed, 6))
+	pause := func() time.Duration {
+		if r.IntN(2) == 0 {
+			return 0
+		}
+		return 1 + time.Duration(r.Int64N(int64(10*time.Second)))
+	}
+	s := schedule{
+		debounce: r.IntN(2) == 0,
+		n:        1 + r.IntN(6),
+		wait:     1 + time.Duration(r.Int64N(int64(15*time.Second))),
+		cancel:   1 + time.Duration(r.Int64N(int64(300*time.Second))),
+		stop:     r.IntN(60),
+	}
+	for i := range r.IntN(40) {
+		a := arrival[int]{after: pause(), item: i}
+		if i > 0 && s.list[i-1].err != nil && a.after == 0 {
+			a.after = time.Second // else the source and the loop go on at one instant
+		}
+		switch r.IntN(40) {
+		case 0, 1, 2, 3:
+			a = arrival[int]{after: a.after, err: errItem}
+		case 4:
+			a = arrival[int]{after: a.after, err: errFinal}
+		}
+		s.list = append(s.list, a)
+	}
+	for range 7 {
+		s.bodies = append(s.bodies, pause())
+	}
+	return s
+}
+
+// model says what has to come out of s, and when. It knows of no goroutine, no
+// lock and no timer: it goes from one instant to the next.
+func (s schedule) model() []record {
+	var (
+		out     []record
+		now     time.Duration
+		free    time.Duration // when the body comes back
+		next    time.Duration // when the source yields list[at]
+		at      int
+		held    []int
+		since   time.Duration // of held
+		hand    error         // the item error that the source waits with
+		blocked bool          // the source waits: with hand, or as held is full
+		ended   bool
+		closed  bool // nothing is accepted since the loop has seen the end of ctx
+		final   error
+		never   = time.Duration(1<<63 - 1)
+		goOn    = func() {
+			blocked = false
+			at++
+			next = never
+			if at < len(s.list) {
+				next = now + s.list[at].after
+			}
+		}
+		give = func(items []int, err error) {
+			out = append(out, record{now, items, err})
+			free = now + s.bodies[(len(out)-1)%len(s.bodies)]
+		}
+	)
+	at = -1
+	goOn()
+	for {
+		if at == len(s.list) {
+			ended = true
+		}
+		cut := now >= s.cancel
+		closed = closed || cut && now >= free
+		if now >= free && (len(out) == 0 || len(out)-1 < s.stop) {
+			switch {
+			case hand != nil:
+				err := hand
+				hand = nil
+				give(nil, err)
+				goOn()
+				continue
+			case len(held) == s.n, len(held) > 0 && (cut || ended || now >= since+s.wait):
+				items := held
+				held = nil
+				give(items, nil)
+				if blocked {
+					goOn()
+				}
+				continue
+			case cut:
+				give(nil, errCause)
+				return out
+			case ended:
+				if final != nil {
+					give(nil, final)
+				}
+				return out
+			}
+		} else if now >= free {
+			return out
+		}
+		// To the next instant at which anything can happen.
+		then := never
+		if !blocked && !ended && !closed {
+			then = min(then, next)
+		}
+		if now < free {
+			then = min(then, free)
+		} else {
+			if len(held) > 0 {
+				then = min(then, since+s.wait)
+			}
+			then = min(then, s.cancel)
+		}
+		now = then
+		if blocked || ended || closed || now < next || now >= s.cancel && now >= free {
+			continue
+		}
+		switch a := s.list[at]; {
+		case a.err == errItem:
+			hand, blocked = a.err, true
+		case a.err != nil:
+			ended, final = true, a.err
+		default:
+			if held = append(held, a.item); len(held) == 1 || s.debounce {
+				since = now
+			}
+			if blocked = len(held) == s.n; !blocked {
+				goOn()
+			}
+		}
+	}
+}
+
+// run runs s for real, on the fake clock.
+func (s schedule) run(t *testing.T) (got []record, came map[int]time.Duration) {
+	came = make(map[int]time.Duration)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		defer time.AfterFunc(s.cancel, func() { cancel(errCause) }).Stop()
+		start := time.Now()
+		in := seq.Tap(arrivals(s.list...), func(i int, err error) {
+			if err == nil {
+				came[i] = time.Since(start)
+			}
+		})
+		out := batch.Window(ctx, in, s.n, s.wait)
+		if s.debounce {
+			out = batch.Debounce(ctx, in, s.n, s.wait)
+		}
+		got = follow(out, s.bodies, s.stop)
+	})
+	for i, r := range got {
+		if errors.Is(r.err, errCause) && errors.Is(r.err, context.Canceled) {
+			got[i].err = errCause
+		}
+	}
+	return got, came
+}
+
+// check looks at what came out without the model: every item is in one batch, in
+// order, none is missing, no batch is over n, and none is older than a loop that
+// waits may find it.
+func (s schedule) check(got []record, came map[int]time.Duration) error {
+	var all []int
+	waited := time.Duration(0) // since when the loop waits
+	for i, r := range got {
+		if r.err == nil {
+			if len(r.items) == 0 || len(r.items) > s.n || cap(r.items) > s.n {
+				return fmt.Errorf("output %d has %d items and room for %d, n is %d", i, len(r.items), cap(r.items), s.n)
+			}
+			clock := r.items[0]
+			if s.debounce {
+				clock = r.items[len(r.items)-1]
+			}
+			if r.at > max(waited, came[clock]+s.wait) {
+				return fmt.Errorf("output %d came at %v, the clock ran from %v, the loop waited from %v", i, r.at, came[clock], waited)
+			}
+			all = append(all, r.items...)
+		}
+		waited = r.at + s.bodies[i%len(s.bodies)]
+	}
+	want := 0
+	for _, a := range s.list {
+		if a.err == nil && want < len(all) {
+			if all[want] != a.item {
+				return fmt.Errorf("items %v: want %d at place %d", all, a.item, want)
+			}
+			want++
+		}
+	}
+	if want != len(all) {
+		return fmt.Errorf("items %v: more than came", all)
+	}
+	return nil
+}
+
+// TestSchedules runs 10,000 random schedules of arrivals, pauses, errors, slow
+// bodies, cancels and breaks against the model. A goroutine that is left would not
+// let a bubble end.
+func TestSchedules(t *testing.T) {
+	count := uint64(10_000)
+	if testing.Short() {
+		count = 500
+	}
+	for seed := range count {
+		s := newSchedule(seed)
+		want := s.model()
+		got, came := s.run(t)
+		if err := s.check(got, came); err != nil {
+			t.Fatalf("seed %d: %v\n%+v\n got %v\nwant %v", seed, err, s, got, want)
+		}
+		if !slices.EqualFunc(got, want, same) {
+			t.Fatalf("seed %d: %+v\n got %v\nwant %v", seed, s, got, want)
+		}
+	}
+}
