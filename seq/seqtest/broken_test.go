@@ -307,7 +307,7 @@ var brokenStages = []broken{
 				release()
 			}
 		}
-	}), rules(seqtest.Prompt), "want item error"},
+	}), rules(seqtest.Prompt), "the item error \"item 1: planned item error 1\" (*seq.ItemError) has not come"},
 
 	{"recovers the body's panic", plain(func(in ints, _ probe) ints {
 		return func(yield func(int, error) bool) {

@@ -189,6 +189,7 @@ func (t *tester[T, U]) checkPrompt() {
 }
 
 func (t *tester[T, U]) idleWalk(script []pair[T]) {
+	whole, _ := t.c.dues(script, Ends)
 	t.try(setup[T]{pairs: script}, func(r *rig[T, U]) {
 		l := r.start(0)
 		for i := 0; i <= len(script); i++ {
@@ -199,13 +200,16 @@ func (t *tester[T, U]) idleWalk(script []pair[T]) {
 			doing := fmt.Sprintf("with a source that idles after %d pairs", i)
 			want, ends := t.c.dues(script[:i], Idles)
 			got := l.has()
-			switch d := t.c.diff(got, want); {
-			case len(got) < len(want):
-				r.broke(Prompt, "%s, a result is held back: %s", doing, d)
+			if w, held := missing(got, want); held {
+				r.broke(Prompt, "%s, a result is held back: the %v has not come, of %d outputs that are due", doing, w, len(want))
 				return
-			case d != "":
+			}
+			// A stage may be faster than its model, but not yield anything else.
+			if d := t.c.diff(got, t.c.arrange(got, whole)[:min(len(got), len(whole))]); d != "" {
 				r.broke(Result, "%s, %s", doing, d)
 				return
+			}
+			switch {
 			case ends && l.isDone():
 				return
 			case ends && r.src.running() > 0:

@@ -45,6 +45,10 @@ type Contract[T, U any] struct {
 	// overtake outputs. A final error still comes last.
 	Unordered bool
 
+	// ErrorsOvertake says that item errors may come before outputs that were due
+	// before them, as they do where items are collected. The outputs keep their order.
+	ErrorsOvertake bool
+
 	// ErrorCopies is how many times an item error of the source comes out, as it
 	// does once for each branch of a broadcast. 0 means once.
 	ErrorCopies int

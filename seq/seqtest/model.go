@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"example.com/pipeline/seq"
@@ -88,9 +89,7 @@ func isErrorOf(err error) func(error) bool {
 // diff compares what came out with what is due and describes the first
 // difference; it returns "" where there is none.
 func (c *Contract[T, U]) diff(got []pair[U], want []due[U]) string {
-	if c.Unordered {
-		want = rearrange(got, want)
-	}
+	want = c.arrange(got, want)
 	for i, w := range want {
 		switch {
 		case i >= len(got):
@@ -105,25 +104,40 @@ func (c *Contract[T, U]) diff(got []pair[U], want []due[U]) string {
 	return ""
 }
 
-// rearrange puts what is due into the order in which it came out, so far as it
-// came; a final error stays last.
-func rearrange[U any](got []pair[U], want []due[U]) []due[U] {
-	rest := append([]due[U](nil), want...)
-	var last []due[U]
-	if n := len(rest); n > 0 && rest[n-1].err != nil && !seq.IsItemError(rest[n-1].err) {
+// arrange puts what is due into the order in which it came out, so far as the
+// contract allows: nothing, item errors alone, or all but a final error.
+func (c *Contract[T, U]) arrange(got []pair[U], want []due[U]) []due[U] {
+	if !c.Unordered && !c.ErrorsOvertake {
+		return want
+	}
+	rest := slices.Clone(want)
+	var last, ordered []due[U]
+	if n := len(rest); n > 0 && isFinal(rest[n-1].err) {
 		rest, last = rest[:n-1], rest[n-1:]
 	}
-	var ordered []due[U]
 	for _, p := range got {
-		for i, w := range rest {
-			if w.matches(p) {
-				ordered = append(ordered, w)
-				rest = append(rest[:i:i], rest[i+1:]...)
-				break
-			}
+		i := slices.IndexFunc(rest, func(w due[U]) bool {
+			return w.matches(p) || !c.Unordered && p.err == nil && w.err == nil
+		})
+		if i >= 0 {
+			ordered = append(ordered, rest[i])
+			rest = slices.Delete(rest, i, i+1)
 		}
 	}
-	return append(append(ordered, rest...), last...)
+	return slices.Concat(ordered, rest, last)
+}
+
+// missing returns the first of want that is not among got.
+func missing[U any](got []pair[U], want []due[U]) (due[U], bool) {
+	rest := slices.Clone(got)
+	for _, w := range want {
+		i := slices.IndexFunc(rest, w.matches)
+		if i < 0 {
+			return w, true
+		}
+		rest = slices.Delete(rest, i, i+1)
+	}
+	return due[U]{}, false
 }
 
 func (d due[U]) matches(p pair[U]) bool {

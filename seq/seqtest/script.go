@@ -14,7 +14,9 @@ type pair[T any] struct {
 	err   error
 }
 
-func (p pair[T]) final() bool { return p.err != nil && !seq.IsItemError(p.err) }
+func (p pair[T]) final() bool { return isFinal(p.err) }
+
+func isFinal(err error) bool { return err != nil && !seq.IsItemError(err) }
 
 // A script is the source of a check. It yields its pairs as far as the check has
 // given them free and blocks before the next; every range over it starts anew.
