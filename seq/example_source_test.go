@@ -1,0 +1,96 @@
+package seq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+func ExampleOf() {
+	for v, err := range seq.Of("a", "b") {
+		fmt.Println(v, err)
+	}
+	// Output:
+	// a <nil>
+	// b <nil>
+}
+
+func ExampleFrom() {
+	items, err := seq.Collect(seq.From(slices.Values([]int{1, 2, 3})))
+	fmt.Println(items, err)
+	// Output: [1 2 3] <nil>
+}
+
+func ExampleFromChan() {
+	ch := make(chan int, 2)
+	ch <- 1
+	ch <- 2
+	close(ch)
+	items, err := seq.Collect(seq.FromChan(context.Background(), ch))
+	fmt.Println(items, err)
+	// Output: [1 2] <nil>
+}
+
+// A function that returns one item a call, here a decoder's, becomes a stream.
+func ExampleFromFunc() {
+	in := strings.NewReader("3 1 4")
+	next := func(context.Context) (int, error) {
+		var n int
+		_, err := fmt.Fscan(in, &n)
+		return n, err // io.EOF at the end
+	}
+	items, err := seq.Collect(seq.FromFunc(context.Background(), next))
+	fmt.Println(items, err)
+	// Output: [3 1 4] <nil>
+}
+
+// What there is of a line that is cut off comes before the error.
+func ExampleLines() {
+	cut := io.MultiReader(strings.NewReader("one\r\ntwo\nthr"), brokenReader{})
+	for line, err := range seq.Lines(cut) {
+		fmt.Printf("%q %v\n", line, err)
+	}
+	// Output:
+	// "one" <nil>
+	// "two" <nil>
+	// "thr" <nil>
+	// "" connection reset
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
+
+func ExampleTicks() {
+	n := 0
+	for _, err := range seq.Take(seq.Ticks(context.Background(), time.Millisecond), 3) {
+		if err != nil {
+			fmt.Println(err)
+		}
+		n++
+	}
+	fmt.Println(n, "ticks")
+	// Output: 3 ticks
+}
+
+// Fail lets a function that returns a stream report that there will be none.
+func ExampleFail() {
+	open := func(name string) iter.Seq2[string, error] {
+		if name == "" {
+			return seq.Fail[string](errors.New("no file name"))
+		}
+		return seq.Lines(strings.NewReader("contents of " + name))
+	}
+	fmt.Println(seq.Collect(open("")))
+	fmt.Println(seq.Collect(open("a.txt")))
+	// Output:
+	// [] no file name
+	// [contents of a.txt] <nil>
+}
