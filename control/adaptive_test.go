@@ -108,7 +108,7 @@ func TestAdaptiveSimulation(t *testing.T) {
 		{"seconds", nil, false, phases{{7 * time.Second, 16}, {7 * time.Second, 4}}},
 		{"becomes slower", nil, false, phases{{10 * ms, 16}, {15 * ms, 16}, {100 * ms, 16}}},
 		{"becomes faster", nil, false, phases{{10 * ms, 16}, {7 * ms, 16}, {1 * ms, 16}}},
-		{"latencies vary by half", varying(0.5), false, phases{{10 * ms, 4}, {10 * ms, 64}, {10 * ms, 16}}},
+		{"latencies vary by a quarter", varying(0.25), false, phases{{10 * ms, 4}, {10 * ms, 64}, {10 * ms, 16}}},
 		{"rejects", nil, true, phases{{10 * ms, 16}, {10 * ms, 64}, {10 * ms, 4}}},
 	}
 	for _, tt := range tests {

@@ -50,7 +50,7 @@ const (
 	probeEvery = 24       // rounds
 	fewCalls   = 24       // make a round at least,
 	manyCalls  = 120      // and at most, where the limit itself is not above that
-	precision  = 0.04     // standard error of the mean, relative to it, that a round aims at
+	precision  = 0.03     // standard error of the mean, relative to it, that a round aims at
 )
 
 func newVegas(least, most int) vegas {
@@ -141,8 +141,6 @@ func (v *vegas) adjust(mean float64, full bool) {
 	case mean < 0.9*v.base:
 		v.base, v.since = mean, probeEvery // the service has become faster: look how fast
 		return
-	case mean < v.base:
-		v.base = (v.base + mean) / 2 // not at once: it may be chance
 	}
 	limit := float64(v.limit)
 	switch queue := v.queue(mean); {
