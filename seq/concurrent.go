@@ -2,10 +2,7 @@ package seq
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"runtime"
-	"sync/atomic"
 )
 
 // An Option adjusts a concurrent stage.
@@ -99,12 +96,7 @@ func mapPool[T, U any](name string, ctx context.Context, in iter.Seq2[T, error],
 	checkFunc(name, "fn", fn == nil)
 	window := makeOptions(2*n, opts).window
 	return func(yield func(U, error) bool) {
-		p := &pool[T, U]{
-			in: in, fn: fn, ordered: ordered,
-			window: makeCredits(window), results: makeRing[pair[U]](window),
-		}
-		p.crew.init(ctx)
-		p.dispatcher.init(n, window, func() { p.start(p.labour) })
+		p := newPool(ctx, in, n, window, fn, ordered)
 		defer p.join()
 		defer p.stop()
 		if !p.over() {
@@ -112,147 +104,4 @@ func mapPool[T, U any](name string, ctx context.Context, in iter.Seq2[T, error],
 		}
 		p.consume(yield)
 	}
-}
-
-// A job is an item on its way to a worker, with the position of its result.
-type job[T any] struct {
-	v  T
-	at uint64
-}
-
-// A pool is one loop over MapConcurrent or MapUnordered: a source, up to n workers
-// and the consumer. Every pair that is pulled gets one cell among the results: its
-// own position where the order is kept, the next free one otherwise.
-type pool[T, U any] struct {
-	crew
-	dispatcher[job[T]]
-	in      iter.Seq2[T, error]
-	fn      func(context.Context, T) (U, error)
-	ordered bool
-	window  credits // for pairs pulled and not yet yielded
-	results ring[pair[U]]
-	final   error // the final error of in; valid once total is set
-
-	_     cacheLine
-	done  atomic.Uint64 // cells given away, where the order is not kept
-	_     cacheLine
-	want  atomic.Uint64 // the position that the consumer sleeps for, plus one
-	total atomic.Uint64 // how many pairs were pulled, plus one; 0 while in goes on
-	_     cacheLine
-}
-
-// feed runs the source.
-func (p *pool[T, U]) feed() {
-	p.in(p.push)
-	p.total.Store(p.window.spent + 1)
-	p.consumer.wake()
-	p.dispatcher.close()
-}
-
-// push takes a pair from the source. It returns when there is room for another, so
-// that in is not resumed before.
-func (p *pool[T, U]) push(v T, err error) bool {
-	if p.final != nil || p.window.shut.Load() {
-		return false
-	}
-	at := p.window.spent
-	switch {
-	case err == nil:
-		p.window.spend()
-		p.add(job[T]{v, at})
-	case IsItemError(err):
-		p.window.spend()
-		var none U
-		p.publish(at, none, err)
-	default:
-		p.final = err
-		return false
-	}
-	return p.window.wait()
-}
-
-// labour is a worker.
-func (p *pool[T, U]) labour() {
-	for searching := true; ; {
-		j, ok := p.next(&searching)
-		if !ok || p.ctx.Err() != nil {
-			return
-		}
-		v, err := p.fn(p.ctx, j.v)
-		if err != nil {
-			var none U
-			if v = none; errors.Is(err, ErrSkip) {
-				err = ErrSkip
-			} else {
-				err = &ItemError{j.v, err}
-			}
-		}
-		p.publish(j.at, v, err)
-	}
-}
-
-// publish hands over a result, and wakes the consumer only if it sleeps for that
-// very one.
-func (p *pool[T, U]) publish(at uint64, v U, err error) {
-	if !p.ordered {
-		at = p.done.Add(1) - 1
-	}
-	p.results.put(at, pair[U]{v, err})
-	if p.want.Load() == at+1 {
-		p.consumer.wake()
-	}
-}
-
-// consume yields the results.
-func (p *pool[T, U]) consume(yield func(U, error) bool) {
-	for pos := uint64(0); p.await(pos); pos++ {
-		r := p.results.take(pos)
-		p.window.giveBack()
-		if r.err == ErrSkip {
-			continue
-		}
-		if !emit(&p.crew, yield, r.v, r.err) {
-			return
-		}
-	}
-	err := ContextError(p.outer)
-	switch {
-	case p.failed.Load(): // join passes it on
-		return
-	case err == nil:
-		err = p.final
-	}
-	if err != nil {
-		var none U
-		emit(&p.crew, yield, none, err)
-	}
-}
-
-// await waits for the result at pos. It is false when none will come, or when the
-// loop is over.
-func (p *pool[T, U]) await(pos uint64) bool {
-	for round := 0; !p.over(); round++ {
-		switch {
-		case p.results.ready(pos):
-			return true
-		case p.total.Load() == pos+1:
-			return false
-		case round < spins:
-			runtime.Gosched()
-		default:
-			p.want.Store(pos + 1)
-			p.consumer.sleep(func() bool {
-				return p.results.ready(pos) || p.total.Load() == pos+1 || p.failed.Load()
-			}, p.outer.Done())
-			p.want.Store(0)
-		}
-	}
-	return false
-}
-
-// stop tells the source and the workers to end.
-func (p *pool[T, U]) stop() {
-	p.cancel()
-	p.window.close()
-	p.dispatcher.close()
 }

@@ -30,55 +30,54 @@ const spins = 4
 // cacheLine keeps what different goroutines write apart from each other.
 type cacheLine [64]byte
 
-// A ring is a bounded queue of cells, each with a sequence number that says whose
-// turn it is: pos where the producer of position pos may write, pos+1 where its
-// consumer may read (Dmitry Vyukov's bounded queue). Positions only grow; which
-// goroutine may use one is agreed outside.
+// A ring is a bounded queue of cells. Each carries a turn, which says whose it is:
+// the position and the phase that the value in it has reached (after Dmitry Vyukov's
+// bounded queue). Positions only grow; who may use one is agreed outside.
 type ring[V any] struct {
 	cells []cell[V]
 	mask  uint64
 }
 
 type cell[V any] struct {
-	turn atomic.Uint64
+	turn atomic.Uint64 // position<<2 | phase
 	v    V
 }
 
-// makeRing returns a ring with room for n values.
+// The phases of a position.
+const (
+	free = iota // the producer may write
+	fed         // written, and nobody's yet
+	done        // the result may be read
+)
+
+// makeRing returns a ring with room for n values at least.
 func makeRing[V any](n int) ring[V] {
-	size := 2 // with one cell, "written" and "free again" would be the same number
+	size := 1
 	for size < n {
 		size *= 2
 	}
 	r := ring[V]{make([]cell[V], size), uint64(size - 1)}
 	for i := range r.cells {
-		r.cells[i].turn.Store(uint64(i))
+		r.cells[i].turn.Store(uint64(i)<<2 | free)
 	}
 	return r
 }
 
-// free reports whether pos may be written.
-func (r *ring[V]) free(pos uint64) bool { return r.cells[pos&r.mask].turn.Load() == pos }
+// at returns the cell of pos, which may hold another position still or already.
+func (r *ring[V]) at(pos uint64) *cell[V] { return &r.cells[pos&r.mask] }
 
-// ready reports whether pos has been written and not yet been taken.
-func (r *ring[V]) ready(pos uint64) bool { return r.cells[pos&r.mask].turn.Load() == pos+1 }
+func (r *ring[V]) is(pos, phase uint64) bool { return r.at(pos).turn.Load() == pos<<2|phase }
 
-// put writes pos and publishes it.
-func (r *ring[V]) put(pos uint64, v V) {
-	c := &r.cells[pos&r.mask]
-	c.v = v
-	c.turn.Store(pos + 1)
-}
-
-// take reads pos and frees its cell for the producer's next round.
-func (r *ring[V]) take(pos uint64) V {
-	c := &r.cells[pos&r.mask]
+// take takes what c holds and leaves no trace of it that would keep it alive.
+func (c *cell[V]) take() V {
 	v := c.v
 	var none V
 	c.v = none
-	c.turn.Store(pos + r.mask + 1)
 	return v
 }
+
+// become publishes what has been written to the cell of pos.
+func (c *cell[V]) become(pos, phase uint64) { c.turn.Store(pos<<2 | phase) }
 
 // A place is where one goroutine sleeps until what it waits for has happened.
 //
@@ -130,6 +129,7 @@ type credits struct {
 	shut  atomic.Bool // nobody gives back any more: do not wait
 	place place
 	_     cacheLine
+	owed  uint64 // the consumer's own
 }
 
 func makeCredits(limit int) credits { return credits{limit: uint64(limit), place: makePlace()} }
@@ -141,6 +141,24 @@ func (c *credits) spend() { c.spent++ }
 func (c *credits) giveBack() {
 	c.back.Add(1)
 	c.place.wake()
+}
+
+// owe is giveBack for a single consumer, which in return for a lower price gives back
+// one credit of 32 late, at most, and all when it settles.
+func (c *credits) owe() {
+	c.owed++
+	if c.owed > c.limit/32 {
+		c.settle()
+	}
+}
+
+// settle gives back what is owed.
+func (c *credits) settle() {
+	if c.owed > 0 {
+		c.back.Add(c.owed)
+		c.owed = 0
+		c.place.wake()
+	}
 }
 
 // left reports whether a credit is left.

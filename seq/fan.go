@@ -103,9 +103,9 @@ type fan[T, U any] struct {
 	in     iter.Seq2[T, error]
 	choose func(f *fan[T, U], v T, err error) // nil for Fork
 
-	inputs []lane[T]           // to each stage; none for Fork
-	queue  dispatcher[pair[T]] // to whichever stage is free; for Fork alone
-	room   credits             // for pairs in the queue
+	inputs []lane[T]      // to each stage; none for Fork
+	queue  queue[pair[T]] // to whichever stage is free; for Fork alone
+	room   credits        // for pairs in the queue
 
 	failing   atomic.Bool // in has failed, and final says why
 	delivered atomic.Bool // a stage has been given the final error: it is its to pass on
@@ -118,7 +118,7 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 		f.init(ctx, len(stages), fanAhead)
 		f.room = makeCredits(len(stages))
 		if choose == nil {
-			f.queue.initStarted(len(stages), len(stages))
+			f.queue.init(len(stages))
 		} else {
 			f.inputs = make([]lane[T], len(stages))
 			for i := range f.inputs {
@@ -180,9 +180,9 @@ func (f *fan[T, U]) taker(i int) func() (pair[T], bool) {
 	if f.choose != nil {
 		return f.inputs[i].next
 	}
-	searching := false
+	take := f.queue.taker()
 	return func() (pair[T], bool) {
-		r, ok := f.queue.next(&searching)
+		r, ok := take()
 		if ok {
 			f.room.giveBack()
 		}

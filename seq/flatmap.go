@@ -26,7 +26,7 @@ func FlatMapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n 
 	return func(yield func(U, error) bool) {
 		f := &flattener[T, U]{in: in, fn: fn, open: makeCredits(n)}
 		f.init(ctx, n+1, max(1, window/n))
-		f.jobs.initStarted(n, n)
+		f.jobs.init(n)
 		defer f.join()
 		defer f.stop()
 		if !f.over() {
@@ -45,7 +45,7 @@ type flattener[T, U any] struct {
 	collector[U]
 	in   iter.Seq2[T, error]
 	fn   func(context.Context, T) iter.Seq2[U, error]
-	jobs dispatcher[T]
+	jobs queue[T]
 	open credits // for streams that have not ended
 }
 
@@ -75,8 +75,9 @@ func (f *flattener[T, U]) feed() {
 
 // labour is a worker.
 func (f *flattener[T, U]) labour(out *lane[U]) {
-	for searching := false; ; {
-		v, ok := f.jobs.next(&searching)
+	take := f.jobs.taker()
+	for {
+		v, ok := take()
 		if !ok || f.ctx.Err() != nil {
 			break
 		}

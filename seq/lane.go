@@ -39,7 +39,9 @@ func (l *lane[T]) push(v T, err error) bool {
 func (l *lane[T]) put(v T, err error) {
 	at := l.spent
 	l.spend()
-	l.ring.put(at, pair[T]{v, err})
+	c := l.ring.at(at)
+	c.v = pair[T]{v, err}
+	c.become(at, done)
 	l.to.wake()
 }
 
@@ -57,14 +59,14 @@ func (l *lane[T]) finish() {
 	l.to.wake()
 }
 
-func (l *lane[T]) ready() bool    { return l.ring.ready(l.got) }
+func (l *lane[T]) ready() bool    { return l.ring.is(l.got, done) }
 func (l *lane[T]) finished() bool { return l.end.Load() == l.got+1 }
 
 // take takes the next pair, which is ready.
 func (l *lane[T]) take() pair[T] {
-	p := l.ring.take(l.got)
+	p := l.ring.at(l.got).take()
 	l.got++
-	l.giveBack()
+	l.owe()
 	return p
 }
 
@@ -72,9 +74,11 @@ func (l *lane[T]) take() pair[T] {
 // been closed.
 func (l *lane[T]) next() (p pair[T], ok bool) {
 	for round := 0; !l.shut.Load(); round++ {
-		switch {
-		case l.ready():
+		if l.ready() {
 			return l.take(), true
+		}
+		l.settle()
+		switch {
 		case l.finished():
 			return p, false
 		case round < spins:
@@ -159,6 +163,7 @@ func (c *collector[T]) next() *lane[T] {
 				c.run++
 				return l
 			}
+			l.settle()
 			if l.finished() {
 				finished++
 			}
