@@ -113,7 +113,7 @@ func onCoroutine() bool {
 const (
 	glance   = 200 * time.Millisecond // between two looks at a bubble that takes long
 	glances  = 5                      // looks that see the same deadlock before it counts
-	patience = 2 * time.Minute         // for a bubble that is busy or waits for the world outside
+	patience = 2 * time.Minute        // for a bubble that is busy or waits for the world outside
 )
 
 // watch waits for done, and gives up where the bubble cannot come to rest. It
