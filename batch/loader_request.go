@@ -197,9 +197,14 @@ func (l *Loader[K, V]) await(ctx context.Context, req *request[K, V]) error {
 	case <-req.done:
 		return nil
 	case <-left:
-		return seq.ContextError(ctx)
 	case <-ended:
-		return seq.ContextError(l.ctx)
+		ctx = l.ctx
+	}
+	select {
+	case <-req.done: // what is there is taken, even then
+		return nil
+	default:
+		return seq.ContextError(ctx)
 	}
 }
 
