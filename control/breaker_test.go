@@ -1,0 +1,499 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// trip makes b fail n times.
+func trip(ctx context.Context, b *Breaker, n int) {
+	for range n {
+		b.Do(ctx, always(errBoom))
+	}
+}
+
+// changesOf returns an OnChange that appends to trail what changes.
+func changesOf(trail *[]string) func(from, to BreakerState) {
+	return func(from, to BreakerState) { *trail = append(*trail, fmt.Sprintf("%v-%v", from, to)) }
+}
+
+func TestBreakerOpensAndCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var trail []string
+		ctx := t.Context()
+		b := NewBreaker(BreakerConfig{MinCalls: 4, OpenFor: 2 * time.Second, OnChange: changesOf(&trail)})
+		trip(ctx, b, 3)
+		if got := b.State(); got != BreakerClosed {
+			t.Fatalf("%v after fewer calls than MinCalls", got)
+		}
+		trip(ctx, b, 1)
+		if got := b.State(); got != BreakerOpen {
+			t.Fatalf("%v after 4 failures", got)
+		}
+		calls := 0
+		err := b.Do(ctx, failing(&calls))
+		want := "control: the circuit is open: 4 of 4 calls failed within 10s, next trial in 2s; last error: boom"
+		if err == nil || err.Error() != want || !errors.Is(err, ErrOpen) || !errors.Is(err, errBoom) || calls != 0 {
+			t.Errorf("open: %d calls, %v, want none, %s", calls, err, want)
+		}
+		time.Sleep(2*time.Second - 1)
+		if got := b.State(); got != BreakerOpen {
+			t.Errorf("%v before its time", got)
+		}
+		time.Sleep(1)
+		if got := b.State(); got != BreakerHalfOpen {
+			t.Errorf("%v when it was time", got)
+		}
+		trip(ctx, b, 1)
+		if got := b.State(); got != BreakerOpen {
+			t.Errorf("%v after a failed trial", got)
+		}
+		if err := b.Do(ctx, always(nil)); err == nil || !strings.Contains(err.Error(), "a trial call failed, next trial in 2s") {
+			t.Errorf("open again: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := b.Do(ctx, always(nil)); err != nil {
+			t.Errorf("trial: %v", err)
+		}
+		if got := b.State(); got != BreakerClosed {
+			t.Errorf("%v after a successful trial", got)
+		}
+		if got := strings.Join(trail, " "); got != "closed-open open-half open half open-open open-half open half open-closed" {
+			t.Errorf("changes: %s", got)
+		}
+		trip(ctx, b, 3)
+		if got := b.State(); got != BreakerClosed {
+			t.Errorf("%v: calls from before the outage counted", got)
+		}
+	})
+}
+
+func TestBreakerFailureRate(t *testing.T) {
+	tests := []struct {
+		rate            float64
+		failures, calls int
+		want            BreakerState
+	}{
+		{0, 5, 10, BreakerOpen}, // the default is 0.5
+		{0, 4, 10, BreakerClosed},
+		{0.3, 3, 10, BreakerOpen},
+		{0.55, 55, 100, BreakerOpen},
+		{0.55, 54, 100, BreakerClosed},
+		{1, 100, 100, BreakerOpen},
+		{1, 99, 100, BreakerClosed},
+	}
+	for _, tt := range tests {
+		// Failures come last or first: the verdict is the same.
+		for _, last := range []bool{true, false} {
+			b := NewBreaker(BreakerConfig{MinCalls: tt.calls, FailureRate: tt.rate})
+			for i := range tt.calls {
+				failed := i < tt.failures
+				if last {
+					failed = i >= tt.calls-tt.failures
+				}
+				if failed {
+					b.Do(t.Context(), always(errBoom))
+				} else {
+					b.Do(t.Context(), always(nil))
+				}
+			}
+			if got := b.State(); got != tt.want {
+				t.Errorf("rate %v, %d of %d failed, last %t: %v, want %v", tt.rate, tt.failures, tt.calls, last, got, tt.want)
+			}
+		}
+	}
+}
+
+func TestBreakerWindowSlides(t *testing.T) {
+	tests := []struct {
+		name string
+		gap  time.Duration // between the first 5 failures and the next 5
+		want BreakerState
+	}{
+		{"at once", 0, BreakerOpen},
+		{"just within the window", 10*time.Second - 1, BreakerOpen},
+		{"just after it", 10 * time.Second, BreakerClosed},
+		{"long after it", time.Hour, BreakerClosed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBreaker(BreakerConfig{})
+				trip(t.Context(), b, 5)
+				time.Sleep(tt.gap)
+				trip(t.Context(), b, 5)
+				if got := b.State(); got != tt.want {
+					t.Errorf("%v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestWindowAgainstModel compares the sums with those of a window that remembers
+// every call, to within a bucket.
+func TestWindowAgainstModel(t *testing.T) {
+	const span = 64 * 100
+	var w window
+	w.init(span)
+	type call struct {
+		at     time.Duration
+		failed bool
+	}
+	var all []call
+	now := time.Duration(1 << 40)
+	for i := range 20_000 {
+		switch {
+		case i%1000 == 999:
+			now += 3 * span
+		case i%100 == 99:
+			now += span / 2
+		default:
+			now += time.Duration(i * 7919 % 97)
+		}
+		failed := i*31%11 < 4
+		all = append(all, call{now, failed})
+		calls, failures := w.add(now, failed)
+		count := func(since time.Duration) (calls, failures int) {
+			for j := len(all) - 1; j >= 0 && all[j].at > since; j-- {
+				calls++
+				if all[j].failed {
+					failures++
+				}
+			}
+			return calls, failures
+		}
+		mostCalls, mostFailures := count(now - span)
+		leastCalls, leastFailures := count(now - span + w.width)
+		if calls < leastCalls || calls > mostCalls || failures < leastFailures || failures > mostFailures {
+			t.Fatalf("call %d: %d/%d, want %d/%d to %d/%d", i, failures, calls, leastFailures, leastCalls, mostFailures, mostCalls)
+		}
+	}
+}
+
+func TestBreakerJudges(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	only := func(err error) func(error) bool {
+		return func(e error) bool { return e == err }
+	}
+	tests := []struct {
+		name      string
+		ctx       context.Context
+		isFailure func(error) bool
+		err       error
+		want      verdict
+	}{
+		{"success", t.Context(), nil, nil, succeeded},
+		{"failure", t.Context(), nil, errBoom, failed},
+		{"a context error of the op's own", t.Context(), nil, context.Canceled, failed},
+		{"the caller gave up", ended, nil, context.Canceled, silent},
+		{"success of who gave up", ended, nil, nil, succeeded},
+		{"ErrSkip", t.Context(), nil, fmt.Errorf("%w: empty", seq.ErrSkip), succeeded},
+		{"ErrSkip and IsFailure", t.Context(), func(error) bool { return true }, seq.ErrSkip, succeeded},
+		{"IsFailure says no", t.Context(), only(nil), errBoom, succeeded},
+		{"IsFailure says yes", t.Context(), only(errBoom), errBoom, failed},
+		{"IsFailure says yes to who gave up", ended, only(context.Canceled), context.Canceled, failed},
+		{"IsFailure says no to who gave up", ended, only(errBoom), context.Canceled, silent},
+	}
+	for _, tt := range tests {
+		b := NewBreaker(BreakerConfig{IsFailure: tt.isFailure})
+		if got := b.judge(tt.ctx, tt.err); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// halfOpen returns a breaker that has just become half open.
+func halfOpen(ctx context.Context, cfg BreakerConfig) *Breaker {
+	cfg.MinCalls = 1
+	b := NewBreaker(cfg)
+	trip(ctx, b, 1)
+	time.Sleep(5 * time.Second)
+	return b
+}
+
+func TestBreakerTrials(t *testing.T) {
+	block := func(ctx context.Context, b *Breaker, end <-chan error) <-chan error {
+		got := make(chan error, 1)
+		go func() { got <- b.Do(ctx, func(context.Context) error { return <-end }) }()
+		synctest.Wait()
+		return got
+	}
+	t.Run("so many at once, and all must succeed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			b := halfOpen(ctx, BreakerConfig{HalfOpen: 2})
+			end := make(chan error)
+			first, second := block(ctx, b, end), block(ctx, b, end)
+			if err := b.Do(ctx, always(nil)); !errors.Is(err, ErrOpen) || !strings.Contains(err.Error(), "a trial call is running") {
+				t.Errorf("a third call: %v", err)
+			}
+			end <- nil
+			synctest.Wait()
+			if got := b.State(); got != BreakerHalfOpen {
+				t.Errorf("%v after one of two", got)
+			}
+			if err := b.Do(ctx, always(nil)); !errors.Is(err, ErrOpen) {
+				t.Errorf("one more than HalfOpen: %v", err)
+			}
+			end <- nil
+			if err := errors.Join(<-first, <-second); err != nil || b.State() != BreakerClosed {
+				t.Errorf("%v, %v", err, b.State())
+			}
+		})
+	})
+	t.Run("a late result does not count", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			b := halfOpen(ctx, BreakerConfig{HalfOpen: 2})
+			late, lateToo := make(chan error), make(chan error)
+			first, second := block(ctx, b, late), block(ctx, b, lateToo)
+			late <- errBoom
+			<-first
+			time.Sleep(5 * time.Second)
+			end := make(chan error)
+			third := block(ctx, b, end) // a trial of the next time that it is half open
+			lateToo <- errBoom          // tells of the time before
+			<-second
+			if got := b.State(); got != BreakerHalfOpen {
+				t.Errorf("%v after a late failure", got)
+			}
+			end <- nil
+			<-third
+			if err := b.Do(ctx, always(nil)); err != nil || b.State() != BreakerClosed {
+				t.Errorf("%v, %v", err, b.State())
+			}
+		})
+	})
+	t.Run("who gives up makes room", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := halfOpen(t.Context(), BreakerConfig{})
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			b.Do(ctx, always(context.Canceled))
+			if got := b.State(); got != BreakerHalfOpen {
+				t.Errorf("%v after a trial that was given up", got)
+			}
+			if err := b.Do(t.Context(), always(nil)); err != nil || b.State() != BreakerClosed {
+				t.Errorf("%v, %v", err, b.State())
+			}
+		})
+	})
+	for name, end := range map[string]func(){"panic": func() { panic(errBoom) }, "goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				b := halfOpen(ctx, BreakerConfig{})
+				inGoroutine(func() { b.Do(ctx, func(context.Context) error { end(); return nil }) })
+				if got := b.State(); got != BreakerOpen {
+					t.Errorf("%v", got)
+				}
+				time.Sleep(5 * time.Second)
+				if err := b.Do(ctx, always(nil)); err != nil || b.State() != BreakerClosed {
+					t.Errorf("%v, %v", err, b.State())
+				}
+			})
+		})
+	}
+	t.Run("panic in IsFailure", func(t *testing.T) {
+		b := NewBreaker(BreakerConfig{MinCalls: 1, IsFailure: func(error) bool { panic("in IsFailure") }})
+		if got := mustPanic(t, func() { b.Do(t.Context(), always(errBoom)) }); got != "in IsFailure" || b.State() != BreakerOpen {
+			t.Errorf("%s, %v", got, b.State())
+		}
+	})
+}
+
+func TestBreakerOnChangeCallsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		var trail []string
+		var b *Breaker
+		b = NewBreaker(BreakerConfig{MinCalls: 1, OnChange: func(from, to BreakerState) {
+			trail = append(trail, fmt.Sprintf("%v-%v", from, to))
+			b.State()
+			switch to {
+			case BreakerOpen:
+				if len(trail) < 5 {
+					time.Sleep(5 * time.Second)
+					b.Do(ctx, always(errBoom)) // a trial, which opens it again
+				}
+			case BreakerHalfOpen:
+				b.Do(ctx, always(nil))
+			}
+		}})
+		trip(ctx, b, 1)
+		// Each change is told after the one before, though it came about within it.
+		want := "closed-open open-half open half open-open open-half open half open-open"
+		if got := strings.Join(trail, " "); got != want {
+			t.Errorf("changes: %s\nwant: %s", got, want)
+		}
+	})
+}
+
+func TestBreakerOnChangePanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		var trail []string
+		tell := changesOf(&trail)
+		armed := true
+		b := NewBreaker(BreakerConfig{MinCalls: 1, OnChange: func(from, to BreakerState) {
+			tell(from, to)
+			if armed {
+				panic("in OnChange")
+			}
+		}})
+		if got := mustPanic(t, func() { trip(ctx, b, 1) }); got != "in OnChange" {
+			t.Errorf("panicked with %s", got)
+		}
+		time.Sleep(5 * time.Second)
+		called := false
+		got := mustPanic(t, func() { b.Do(ctx, func(context.Context) error { called = true; return nil }) })
+		if got != "in OnChange" || called {
+			t.Errorf("panicked with %s, called %t", got, called)
+		}
+		armed = false
+		if err := b.Do(ctx, always(nil)); err != nil || b.State() != BreakerClosed {
+			t.Errorf("the panic took the trial along: %v, %v", err, b.State())
+		}
+		if got := strings.Join(trail, " "); got != "closed-open open-half open half open-closed" {
+			t.Errorf("changes: %s", got)
+		}
+	})
+}
+
+func TestBreakerHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		b := NewBreaker(BreakerConfig{MinCalls: 1, OpenFor: 2 * time.Second, Hold: true})
+		trip(ctx, b, 1)
+		begin := time.Now()
+		var mu sync.Mutex
+		var trail []string
+		var wg sync.WaitGroup
+		for i := range 5 {
+			wg.Go(func() {
+				err := b.Do(ctx, func(context.Context) error {
+					mu.Lock()
+					trail = append(trail, fmt.Sprintf("%d@%v", i, time.Since(begin)))
+					mu.Unlock()
+					time.Sleep(time.Second)
+					if i == 0 {
+						return errBoom
+					}
+					return nil
+				})
+				if i == 0 != (err != nil) {
+					t.Errorf("call %d: %v", i, err)
+				}
+			})
+			synctest.Wait()
+		}
+		gone, cancel := context.WithCancel(ctx)
+		time.AfterFunc(time.Second, cancel)
+		if err := b.Do(gone, always(nil)); !errors.Is(err, context.Canceled) {
+			t.Errorf("who gives up: %v", err)
+		}
+		wg.Wait()
+		// At 2s a trial that fails, at 5s one that succeeds; then it is closed.
+		if got := strings.Join(trail, " "); got != "0@2s 1@5s 2@6s 3@6s 4@6s" {
+			t.Errorf("calls: %s", got)
+		}
+		if !b.line.empty() || b.pass.Load() == 0 {
+			t.Error("the fast way is not open again")
+		}
+	})
+}
+
+// When the one who is first in line gives up, the next one takes over, and so it
+// does where the first one's trial panics.
+func TestBreakerHoldPassesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		b := NewBreaker(BreakerConfig{MinCalls: 1, OpenFor: 2 * time.Second, Hold: true})
+		trip(t.Context(), b, 1)
+		go b.Do(ctx, always(nil))
+		synctest.Wait()
+		go inGoroutine(func() { b.Do(t.Context(), func(context.Context) error { panic(errBoom) }) })
+		synctest.Wait()
+		time.AfterFunc(time.Second, cancel)
+		begin := time.Now()
+		if err := b.Do(t.Context(), always(nil)); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took != 4*time.Second {
+			t.Errorf("waited %v, want 4s", took)
+		}
+	})
+}
+
+// An open breaker's error is about other calls: their marks do not stick to it.
+func TestOpenErrorHidesMarks(t *testing.T) {
+	b := NewBreaker(BreakerConfig{MinCalls: 1})
+	b.Do(t.Context(), always(&seq.ItemError{Item: 1, Err: Permanent(errBoom)}))
+	err := b.Do(t.Context(), always(nil))
+	if isPermanent(err) || seq.IsItemError(err) || !errors.Is(err, errBoom) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestBreakerStateString(t *testing.T) {
+	for s, want := range map[BreakerState]string{
+		BreakerClosed: "closed", BreakerOpen: "open", BreakerHalfOpen: "half open", 7: "BreakerState(7)",
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func ExampleBreaker() {
+	breaker := NewBreaker(BreakerConfig{
+		MinCalls: 3,
+		OpenFor:  time.Minute,
+		OnChange: func(from, to BreakerState) { fmt.Println(from, "→", to) },
+	})
+	call := Wrap(func(context.Context, int) (int, error) {
+		return 0, errors.New("connection refused")
+	}, breaker)
+	for i := range 4 {
+		_, err := call(context.Background(), i)
+		fmt.Println(errors.Is(err, ErrOpen))
+	}
+	// Output:
+	// false
+	// false
+	// closed → open
+	// false
+	// true
+}
+
+// With Hold, a breaker that opens stops the pipeline instead of failing its items.
+func ExampleBreaker_hold() {
+	ctx := context.Background()
+	breaker := NewBreaker(BreakerConfig{MinCalls: 1, OpenFor: time.Millisecond, Hold: true})
+	down := true
+	call := Wrap(func(_ context.Context, n int) (int, error) {
+		if down {
+			down = false
+			return 0, errors.New("connection refused")
+		}
+		return n, nil
+	}, Retry{Backoff: Constant(0)}, breaker)
+	for n, err := range seq.MapConcurrent(ctx, seq.Of(1, 2, 3), 1, call) {
+		fmt.Println(n, err)
+	}
+	// Output:
+	// 1 <nil>
+	// 2 <nil>
+	// 3 <nil>
+}
