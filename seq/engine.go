@@ -25,7 +25,7 @@ import (
 // paper, and a lone item waits until its chunk is full.
 
 // spins is how often a goroutine lets others run before it goes to sleep.
-const spins = 4
+const spins = 3
 
 // cacheLine keeps what different goroutines write apart from each other.
 type cacheLine [64]byte
