@@ -69,11 +69,10 @@ func (s *stage) begin() *watch {
 
 // end adds a loop that has ended to the past.
 func (s *stage) end(w *watch) {
-	c := w.read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loops, w)
-	s.past.add(c)
+	s.past.add(w.read())
 }
 
 // read returns the counts of all loops, and how many of them are running.
@@ -120,6 +119,7 @@ type watch struct {
 
 	mu   sync.Mutex
 	base counts // what has spilled: all errors, and up and pairs
+	told counts // the largest up and down that were read
 }
 
 const (
@@ -163,29 +163,40 @@ func (w *watch) spill(failed bool) {
 	w.arrival.Store(w.pairs)
 }
 
-// read returns the counts so far, the wait that is going on included.
+// read returns the counts so far, the wait that is going on included. No number ever
+// goes back.
 func (w *watch) read() counts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	arrival, pull := w.arrival.Load(), w.pull.Load()
+	// now belongs to the two words if they are the same before and after it. The writer
+	// reads the clock, too, between any two changes, so it does not take many tries.
+	arrival, pull, now := w.words()
 	for {
-		// What was read before and after pull is the same: so pull belongs to it. The
-		// writer reads the clock twice between two arrivals, so this ends soon.
-		again := w.arrival.Load()
-		if again == arrival {
+		again, pullAgain, later := w.words()
+		if again == arrival && pullAgain == pull {
 			break
 		}
-		arrival, pull = again, w.pull.Load()
+		arrival, pull, now = again, pullAgain, later
 	}
 	c := w.base
 	c.up += time.Duration(arrival >> pairBits)
 	c.pairs += int64(arrival & (1<<pairBits - 1))
 	c.down = time.Duration(pull >> 1)
-	wait := max(0, clock()-w.start-c.up-c.down)
+	wait := now - c.up - c.down
 	if (arrival^pull)&1 == 0 {
 		c.up += wait
 	} else {
 		c.down += wait
 	}
+	// The writer may have read the clock for its next change of sides and not yet have
+	// stored it; then the end of this wait is not its own. What was said stays said.
+	w.told.up, w.told.down = max(w.told.up, c.up), max(w.told.down, c.down)
+	c.up, c.down = w.told.up, w.told.down
 	return c
+}
+
+// words returns the packed words, and then the time since start.
+func (w *watch) words() (arrival, pull uint64, now time.Duration) {
+	arrival, pull = w.arrival.Load(), w.pull.Load()
+	return arrival, pull, clock() - w.start
 }
