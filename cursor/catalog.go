@@ -40,6 +40,7 @@ type indexColumn struct {
 	name  string
 	desc  bool
 	extra bool // not declared: the rest of the primary key, which the database appends
+	other bool // sorted in another way than the column is by default
 }
 
 // column returns a column by its name, nil if there is none.
@@ -81,7 +82,7 @@ func (t *tableInfo) primaryKey() []string {
 func (t *tableInfo) isUnique(key []string) bool {
 	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
 		return x.unique && !slices.ContainsFunc(x.columns, func(c indexColumn) bool {
-			return !c.extra && !slices.Contains(key, c.name)
+			return !c.extra && (c.other || !slices.Contains(key, c.name))
 		})
 	})
 }
@@ -94,7 +95,8 @@ func (t *tableInfo) isOrdered(key []string) bool {
 			return false
 		}
 		for i, name := range key {
-			if x.columns[i].name != name || x.columns[i].desc != x.columns[0].desc {
+			c := x.columns[i]
+			if c.name != name || c.other || c.desc != x.columns[0].desc {
 				return false
 			}
 		}

@@ -29,14 +29,15 @@ type Dialect interface {
 	// position to the statement's arguments and returns what stands for it.
 	compare(key []string, op string, value func(i int) string) string
 
-	// argument returns a value of a position as the driver must be given it.
-	argument(v any) (any, error)
+	// argument returns a value of a position as the driver must be given it. column
+	// is nil where the type of the column is not known.
+	argument(v any, column *sql.ColumnType) (any, error)
 
-	// param returns what compares a parameter with a column of the given type
-	// exactly: the placeholder itself, or a cast around it.
+	// param returns what compares a parameter with a column exactly: the placeholder
+	// itself, or a cast around it.
 	param(placeholder string, column *sql.ColumnType) string
 
-	// needsTypes reports whether param looks at the column.
+	// needsTypes reports whether argument and param need the column's type.
 	needsTypes() bool
 
 	// name returns an identifier, as a statement has it, as the catalog has it.

@@ -16,8 +16,16 @@ var ErrPosition = errors.New("cursor: a row is not found at its own position")
 
 // A keyset is the key of a query as statements need it.
 type keyset struct {
-	columns []string // qualified where that is possible
-	types   []*sql.ColumnType
+	columns []string          // qualified where that is possible
+	types   []*sql.ColumnType // nil where the dialect does not need them
+}
+
+// typeOf returns the type of the ith column, nil if it is not known.
+func (k *keyset) typeOf(i int) *sql.ColumnType {
+	if k.types == nil {
+		return nil
+	}
+	return k.types[i]
 }
 
 // keyset prepares the key columns. It asks the database for their types where the
@@ -109,17 +117,11 @@ func (q *Query[T, P]) condition(s *statement, k *keyset, pos *P, op string) (str
 		return "", fmt.Errorf("cursor: %s: %w", q.From, err)
 	}
 	for i, v := range values {
-		if values[i], err = q.Dialect.argument(v); err != nil {
+		if values[i], err = q.Dialect.argument(v, k.typeOf(i)); err != nil {
 			return "", fmt.Errorf("cursor: %s, key column %s: %w", q.From, q.Key[i], err)
 		}
 	}
-	value := func(i int) string {
-		placeholder := s.arg(values[i])
-		if k.types == nil {
-			return placeholder
-		}
-		return q.Dialect.param(placeholder, k.types[i])
-	}
+	value := func(i int) string { return q.Dialect.param(s.arg(values[i]), k.typeOf(i)) }
 	if op == "=" {
 		return compareRows(k.columns, op, value), nil
 	}

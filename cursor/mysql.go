@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 type mysqlDialect struct{}
@@ -15,12 +17,30 @@ func (mysqlDialect) Quote(name string) string { return quoteWith("`", name) }
 func (mysqlDialect) name(ident string) string { return unquote(ident) }
 func (mysqlDialect) needsTypes() bool         { return true }
 
-func (mysqlDialect) argument(v any) (any, error) { return bytesOf(v), nil }
+// argument gives text as text, also where the driver read it as bytes: compared
+// with binary data, text is compared without its collation.
+func (mysqlDialect) argument(v any, column *sql.ColumnType) (any, error) {
+	if b, ok := v.([]byte); ok && column != nil && isMySQLText(column.DatabaseTypeName()) {
+		return string(b), nil
+	}
+	return bytesOf(v), nil
+}
+
+func isMySQLText(typ string) bool {
+	switch strings.ToUpper(typ) {
+	case "CHAR", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "DECIMAL", "DATE", "DATETIME", "TIMESTAMP", "TIME":
+		return true
+	}
+	return false
+}
 
 // param casts what is compared with a decimal: the server would compare a decimal
 // with text as floating point numbers, and take neighbours for equal.
 func (mysqlDialect) param(placeholder string, column *sql.ColumnType) string {
-	if precision, scale, ok := column.DecimalSize(); ok && column.DatabaseTypeName() == "DECIMAL" {
+	if column.DatabaseTypeName() != "DECIMAL" {
+		return placeholder
+	}
+	if precision, scale, ok := column.DecimalSize(); ok {
 		return fmt.Sprintf("CAST(%s AS DECIMAL(%d,%d))", placeholder, precision, scale)
 	}
 	return placeholder
@@ -31,13 +51,172 @@ func (mysqlDialect) compare(key []string, op string, value func(int) string) str
 }
 
 func (mysqlDialect) tables(ctx context.Context, db Querier, schema string) ([]string, error) {
-	return nil, errors.New("TODO")
+	return queryStrings(ctx, db, `SELECT table_name FROM information_schema.tables
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) ORDER BY 1`, schema)
 }
 
-func (mysqlDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
-	return nil, errors.New("TODO")
+func (d mysqlDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+	var kind, engine string
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		return rows.Scan(&kind, &engine)
+	}, `SELECT table_type, COALESCE(engine, '') FROM information_schema.tables
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?`, table.schema, table.name)
+	if err != nil {
+		return nil, err
+	}
+	if kind == "" {
+		return nil, errNoTable
+	}
+	info := &tableInfo{fold: true, view: kind != "BASE TABLE" && kind != "SYSTEM VERSIONED"}
+	if err := d.readIndexes(ctx, db, info, table, engine); err != nil {
+		return nil, err
+	}
+	return info, d.readColumns(ctx, db, info, table)
 }
 
+func (d mysqlDialect) readColumns(ctx context.Context, db Querier, info *tableInfo, table tableName) error {
+	var primary []indexColumn
+	for _, x := range info.indexes {
+		if x.primary {
+			primary = x.columns
+		}
+	}
+	return queryEach(ctx, db, func(rows *sql.Rows) error {
+		var c columnInfo
+		var typ string
+		if err := rows.Scan(&c.name, &typ, &c.typ, &c.notNull, &c.implicit); err != nil {
+			return err
+		}
+		c.inexact = typ == "float" || typ == "double"
+		c.enum = typ == "enum" || typ == "set"
+		c.format, c.kind = d.format(typ)
+		c.primary = 1 + slices.IndexFunc(primary, func(p indexColumn) bool { return p.name == c.name })
+		info.columns = append(info.columns, c)
+		return nil
+	}, `SELECT column_name, LOWER(data_type), column_type, is_nullable = 'NO', extra LIKE '%INVISIBLE%'
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
+		ORDER BY ordinal_position`, table.schema, table.name)
+}
+
+// format returns how Table selects a column, and what it makes of the values. The
+// text of a date is the same whether the driver parses times or not.
+func (mysqlDialect) format(typ string) (string, cellKind) {
+	switch typ {
+	case "date", "datetime", "timestamp", "time":
+		return "CAST(%s AS CHAR)", asText
+	case "bit":
+		return "CAST(%s AS UNSIGNED)", asInteger
+	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob":
+		return "%s", asBytes
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "year":
+		return "%s", asInteger
+	case "float", "double":
+		return "%s", asGiven
+	}
+	if strings.HasPrefix(typ, "geom") || strings.HasSuffix(typ, "point") || strings.HasSuffix(typ, "linestring") || strings.HasSuffix(typ, "polygon") {
+		return "%s", asBytes
+	}
+	return "%s", asText
+}
+
+// readIndexes reads the B-tree indexes of whole columns. InnoDB appends the primary
+// key to every other index.
+func (d mysqlDialect) readIndexes(ctx context.Context, db Querier, info *tableInfo, table tableName, engine string) error {
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		column, err := scanFolded(rows)
+		if err != nil {
+			return err
+		}
+		if column["INDEX_TYPE"] != "BTREE" {
+			return nil
+		}
+		x := indexInfo{name: column["INDEX_NAME"], primary: column["INDEX_NAME"] == "PRIMARY", unique: column["NON_UNIQUE"] == "0"}
+		c := indexColumn{
+			name: column["COLUMN_NAME"], // "" for an expression
+			desc: column["COLLATION"] == "D",
+			// A prefix of a column neither sorts it nor makes it unique, and the planner
+			// passes over an index that it is told to ignore.
+			other: column["SUB_PART"] != "" || column["IGNORED"] == "YES" || column["IS_VISIBLE"] == "NO",
+		}
+		if n := len(info.indexes); n == 0 || info.indexes[n-1].name != x.name {
+			info.indexes = append(info.indexes, x)
+		}
+		columns := &info.indexes[len(info.indexes)-1].columns
+		*columns = append(*columns, c)
+		return nil
+	}, `SELECT * FROM information_schema.statistics
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
+		ORDER BY index_name, seq_in_index`, table.schema, table.name)
+	if err != nil || !strings.EqualFold(engine, "InnoDB") {
+		return err
+	}
+	for _, p := range info.indexes {
+		if !p.primary {
+			continue
+		}
+		for i := range info.indexes {
+			x := &info.indexes[i]
+			for _, c := range p.columns {
+				if !slices.ContainsFunc(x.columns, func(has indexColumn) bool { return has.name == c.name }) {
+					c.extra = true
+					x.columns = append(x.columns, c)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// scanFolded reads a row as texts by the names of the columns in capitals: which
+// there are, and how their names are written, differs from version to version.
+func scanFolded(rows *sql.Rows) (map[string]string, error) {
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values := make([]sql.NullString, len(names))
+	dest := make([]any, len(names))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return nil, err
+	}
+	byName := make(map[string]string, len(names))
+	for i, name := range names {
+		byName[strings.ToUpper(name)] = values[i].String
+	}
+	return byName, nil
+}
+
+// barrier takes a READ lock, which waits for every transaction that has written to
+// the table and lets no other begin to. The connection is given back as it was; one
+// that cannot be is closed, which gives the lock back, too.
 func (mysqlDialect) barrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
-	return errors.New("TODO")
+	return withConn(ctx, db, func(conn *sql.Conn) (err error) {
+		var timeout int64
+		if err := conn.QueryRowContext(ctx, "SELECT @@SESSION.lock_wait_timeout").Scan(&timeout); err != nil {
+			return err
+		}
+		defer func() {
+			cleanup := context.WithoutCancel(ctx)
+			_, unlock := conn.ExecContext(cleanup, "UNLOCK TABLES")
+			_, reset := conn.ExecContext(cleanup, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", timeout))
+			if failed := errors.Join(unlock, reset); failed != nil {
+				err = errors.Join(err, failed, discard(conn))
+			}
+		}()
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", int(barrierWait.Seconds()))); err != nil {
+			return err
+		}
+		name := table.text
+		if table.renamed {
+			name += " AS " + table.alias
+		}
+		if _, err := conn.ExecContext(ctx, "LOCK TABLES "+name+" READ"); err != nil {
+			return lockError(table, err)
+		}
+		return read(conn)
+	})
 }

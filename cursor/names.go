@@ -12,6 +12,7 @@ type tableName struct {
 	schema, name string // as the catalog has them; "" is the schema in use
 	text         string // as a statement has it
 	alias        string // what qualifies the table's columns in a statement
+	renamed      bool   // the alias is another name than the table's
 }
 
 const identifier = `(?:[\pL_][\pL\pN_$]*|"(?:[^"]|"")+"|` + "`(?:[^`]|``)+`" + `|\[[^\]]+\])`
@@ -38,6 +39,8 @@ func parseFrom(d Dialect, from string) (tableName, bool) {
 	}
 	if t.alias == "" {
 		t.alias = last
+	} else {
+		t.renamed = true
 	}
 	return t, true
 }

@@ -95,7 +95,9 @@ func positionValues[P any](p P, n int) ([]any, error) {
 		if len(key) != n {
 			return nil, fmt.Errorf("the position has %d values, but the key has %d columns; is it from another query?", len(key), n)
 		}
-		values = append(values, key...)
+		for i := range key {
+			values = append(values, single(reflect.ValueOf(&key[i]).Elem()))
+		}
 	} else if v := reflect.ValueOf(&p).Elem(); isSingle(v.Type()) {
 		values = []any{single(v)}
 	} else {
@@ -112,10 +114,14 @@ func positionValues[P any](p P, n int) ([]any, error) {
 }
 
 // single returns v as an argument of a statement. A type whose Value method has a
-// pointer receiver is given by its address.
+// pointer receiver is given by its address. No bytes are empty bytes here: some
+// drivers read nil for them, and would take nil for NULL.
 func single(v reflect.Value) any {
 	if !v.Type().Implements(valuerType) && reflect.PointerTo(v.Type()).Implements(valuerType) && v.CanAddr() {
 		return v.Addr().Interface()
+	}
+	if b, ok := v.Interface().([]byte); ok && b == nil {
+		return []byte{}
 	}
 	return v.Interface()
 }
@@ -133,8 +139,7 @@ func isNull(v any) bool {
 		inner, err := valuer.Value()
 		return err == nil && inner == nil
 	}
-	// A nil byte slice is NULL for a driver, an empty one is not.
-	return r.Kind() == reflect.Slice && r.IsNil()
+	return false
 }
 
 // isTime reports whether v is a time for the driver.
@@ -164,27 +169,27 @@ func bytesOf(v any) any {
 	return b
 }
 
-// scanPosition reads a position from a row that has the n key columns only. It is
-// what Latest and Split use; a stream takes positions from its items.
-func scanPosition[P any](rows *sql.Rows, n int) (P, error) {
+// scanPosition reads a position from a row that has the key columns only, into a
+// Key by their kinds. It is what Latest and Split use; a stream takes positions from
+// its items.
+func scanPosition[P any](rows *sql.Rows, kinds []cellKind) (P, error) {
 	var p P
-	if key, ok := any(&p).(*Key); ok {
-		*key = make(Key, n)
-		dest := make([]any, n)
-		for i := range dest {
-			dest[i] = &(*key)[i]
-		}
-		return p, rows.Scan(dest...)
-	}
+	dest := make([]any, len(kinds))
 	v := reflect.ValueOf(&p).Elem()
-	if isSingle(v.Type()) {
-		return p, rows.Scan(scanInto(v))
+	if key, ok := any(&p).(*Key); ok {
+		*key = make(Key, len(kinds))
+		for i, kind := range kinds {
+			dest[i] = &cell{&(*key)[i], kind}
+		}
+	} else if isSingle(v.Type()) {
+		dest[0] = scanInto(v)
+	} else {
+		for i := range dest {
+			dest[i] = scanInto(v.Field(i))
+		}
 	}
-	dest := make([]any, v.NumField())
-	for i := range dest {
-		dest[i] = scanInto(v.Field(i))
-	}
-	return p, rows.Scan(dest...)
+	err := rows.Scan(dest...)
+	return p, err
 }
 
 // scanInto returns what Scan is given to fill v.

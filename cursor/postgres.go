@@ -3,7 +3,7 @@ package cursor
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -13,7 +13,6 @@ type postgresDialect struct{}
 func (postgresDialect) Name() string             { return "postgres" }
 func (postgresDialect) Placeholder(n int) string { return "$" + strconv.Itoa(n) }
 func (postgresDialect) Quote(name string) string { return quoteWith(`"`, name) }
-func (postgresDialect) needsTypes() bool         { return false }
 
 // name folds names that are not quoted, as the server does.
 func (postgresDialect) name(ident string) string {
@@ -23,23 +22,137 @@ func (postgresDialect) name(ident string) string {
 	return unquote(ident)
 }
 
-// param needs no cast: the server gives a parameter the type of the column that it
-// is compared with.
+// The server gives a parameter the type of the column that it is compared with, so
+// a value needs no cast, and text is read as that type.
+func (postgresDialect) needsTypes() bool                                   { return false }
 func (postgresDialect) param(placeholder string, _ *sql.ColumnType) string { return placeholder }
-func (postgresDialect) argument(v any) (any, error)                        { return v, nil }
-
+func (postgresDialect) argument(v any, _ *sql.ColumnType) (any, error)     { return v, nil }
 func (postgresDialect) compare(key []string, op string, value func(int) string) string {
 	return compareRows(key, op, value)
 }
 
 func (postgresDialect) tables(ctx context.Context, db Querier, schema string) ([]string, error) {
-	return nil, errors.New("TODO")
+	return queryStrings(ctx, db, `
+		SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+			AND CASE WHEN $1::text = '' THEN pg_table_is_visible(c.oid) AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+				ELSE n.nspname = $1::text END
+		ORDER BY 1`, schema)
 }
 
-func (postgresDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
-	return nil, errors.New("TODO")
+func (d postgresDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+	var oid int64
+	var view, parent bool
+	found := false
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		found = true
+		return rows.Scan(&oid, &view, &parent)
+	}, `SELECT c.oid::int8, c.relkind NOT IN ('r', 'p'),
+			c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+			AND CASE WHEN $2::text = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2::text END`,
+		table.name, table.schema)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, errNoTable
+	}
+	info := &tableInfo{view: view}
+	if err := d.readColumns(ctx, db, info, oid); err != nil {
+		return nil, err
+	}
+	if err := d.readIndexes(ctx, db, info, oid, parent); err != nil {
+		return nil, err
+	}
+	return info, nil
 }
 
+func (d postgresDialect) readColumns(ctx context.Context, db Querier, info *tableInfo, oid int64) error {
+	return queryEach(ctx, db, func(rows *sql.Rows) error {
+		var c columnInfo
+		var base string
+		if err := rows.Scan(&c.name, &c.typ, &base, &c.enum, &c.notNull, &c.primary); err != nil {
+			return err
+		}
+		c.inexact = base == "float4" || base == "float8"
+		c.format = d.format(base)
+		info.columns = append(info.columns, c)
+		return nil
+	}, `SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype = 'e', a.attnotnull,
+			COALESCE((SELECT k FROM pg_index i, generate_series(1, i.indnkeyatts) k
+				WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indkey[k-1] = a.attnum), 0)
+		FROM pg_attribute a
+			JOIN pg_type t ON t.oid = a.atttypid
+			JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+		WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
+		ORDER BY a.attnum`, oid)
+}
+
+// format returns how Table selects a column: as it is where Go has the type, else
+// as the server's text.
+func (postgresDialect) format(typ string) string {
+	switch typ {
+	case "int2", "int4", "int8", "bool", "text", "varchar", "bpchar", "bytea", "float8", "timestamp", "timestamptz":
+		return "%s"
+	case "float4":
+		return "%s::text::float8" // 0.1 and not 0.10000000149011612
+	}
+	return "%s::text"
+}
+
+// readIndexes reads the B-tree indexes that are valid and not partial. A table with
+// children by inheritance is read together with their rows, for which its indexes
+// do not stand.
+func (postgresDialect) readIndexes(ctx context.Context, db Querier, info *tableInfo, oid int64, parent bool) error {
+	if parent {
+		return nil
+	}
+	last := int64(0)
+	return queryEach(ctx, db, func(rows *sql.Rows) error {
+		var id int64
+		var x indexInfo
+		var c indexColumn
+		if err := rows.Scan(&id, &x.name, &x.primary, &x.unique, &c.name, &c.desc, &c.other); err != nil {
+			return err
+		}
+		if id != last {
+			last = id
+			info.indexes = append(info.indexes, x)
+		}
+		columns := &info.indexes[len(info.indexes)-1].columns
+		*columns = append(*columns, c)
+		return nil
+	}, `SELECT i.indexrelid::int8, ic.relname::text, i.indisprimary, i.indisunique,
+			COALESCE(a.attname::text, ''), i.indoption[k-1] & 1 = 1,
+			a.attname IS NULL OR i.indcollation[k-1] <> a.attcollation OR NOT oc.opcdefault OR i.indoption[k-1] NOT IN (0, 3)
+		FROM pg_index i
+			JOIN pg_class ic ON ic.oid = i.indexrelid
+			JOIN pg_am am ON am.oid = ic.relam
+			CROSS JOIN generate_series(1, i.indnkeyatts) k
+			JOIN pg_opclass oc ON oc.oid = i.indclass[k-1]
+			LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k-1] AND a.attnum > 0
+		WHERE i.indrelid = $1::int8::oid AND i.indisvalid AND i.indisready AND i.indpred IS NULL AND am.amname = 'btree'
+		ORDER BY i.indexrelid, k`, oid)
+}
+
+// barrier takes a SHARE lock, which waits for every transaction that has written to
+// the table and lets no other begin to. The statement behind it sees what they
+// committed.
 func (postgresDialect) barrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
-	return errors.New("TODO")
+	return withConn(ctx, db, func(conn *sql.Conn) error {
+		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback() // it gives the lock back
+		if _, err := tx.ExecContext(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", barrierWait.Milliseconds())); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+table.text+" IN SHARE MODE"); err != nil {
+			return lockError(table, err)
+		}
+		return read(tx)
+	})
 }

@@ -26,7 +26,7 @@ func (sqliteDialect) compare(key []string, op string, value func(int) string) st
 
 // argument refuses times: the database has none, and compares the text that the
 // driver writes for one with the text that is stored, which may be another.
-func (sqliteDialect) argument(v any) (any, error) {
+func (sqliteDialect) argument(v any, _ *sql.ColumnType) (any, error) {
 	if isTime(v) {
 		return nil, fmt.Errorf("%w: SQLite has no times, and the text that a driver writes for one need not be the text that is stored; "+
 			"select the stored text as +column and scan it into a string", ErrPosition)
@@ -126,7 +126,7 @@ func (d sqliteDialect) readIndexes(ctx context.Context, db Querier, info *tableI
 			indexes = append(indexes, x)
 		}
 		last := &indexes[len(indexes)-1]
-		last.columns = append(last.columns, indexColumn{column.String, desc, !key})
+		last.columns = append(last.columns, indexColumn{name: column.String, desc: desc, extra: !key})
 		return nil
 	}, `SELECT l.name, l."unique", l.origin = 'pk', CASE WHEN x.cid = -1 THEN 'rowid' WHEN x.cid = -2 THEN NULL ELSE x.name END, x."desc", x.key
 		FROM pragma_index_list(?, ?) l, pragma_index_xinfo(l.name, ?) x

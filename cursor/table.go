@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -145,10 +147,11 @@ func noTable(ctx context.Context, db Querier, d Dialect, given, schema, name str
 type cellKind int
 
 const (
-	asGiven  cellKind = iota
-	asText            // bytes become a string
-	asBytes           // a string becomes bytes
-	asStored          // a time is refused: the driver has changed the stored text
+	asGiven   cellKind = iota
+	asText             // bytes become a string
+	asBytes            // a string becomes bytes
+	asInteger          // digits become an int64, or a uint64 where it is above that
+	asStored           // a time is refused: the driver has changed the stored text
 )
 
 // A tableLayout says how the columns of a table are read into a Row.
@@ -258,7 +261,7 @@ func (l *tableLayout) scan(rows *sql.Rows) (Row, error) {
 		case nil:
 			return Row{}, fmt.Errorf("the key column %s is NULL in a row; choose key columns that are NOT NULL", l.key[i].name)
 		case []byte:
-			key[i] = bytes.Clone(v) // the consumer may change the row's value
+			key[i] = append([]byte{}, v...) // the consumer may change the row's value
 		}
 	}
 	n := len(l.names)
@@ -287,12 +290,22 @@ type cell struct {
 func (c *cell) Scan(src any) error {
 	switch v := src.(type) {
 	case []byte:
-		if c.kind == asText {
+		switch c.kind {
+		case asText:
 			*c.to = string(v)
-		} else {
+		case asInteger: // a driver's form of integers that are too large for int64
+			n, err := strconv.ParseUint(string(v), 10, 64)
+			*c.to = n
+			return err
+		default:
 			*c.to = bytes.Clone(v)
 		}
 		return nil
+	case uint64:
+		if c.kind == asInteger && v <= math.MaxInt64 {
+			*c.to = int64(v)
+			return nil
+		}
 	case string:
 		if c.kind == asBytes {
 			*c.to = []byte(v)

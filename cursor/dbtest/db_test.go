@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/pipeline/cursor"
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
@@ -135,14 +136,15 @@ type database struct {
 }
 
 type databaseKind struct {
-	name string
-	open func(testing.TB) *sql.DB
+	name    string
+	dialect cursor.Dialect
+	open    func(testing.TB) *sql.DB
 }
 
 var databases = []databaseKind{
-	{"sqlite", openSQLite},
-	{"postgres", openPostgres},
-	{"mariadb", openMariaDB},
+	{"sqlite", cursor.SQLite, openSQLite},
+	{"postgres", cursor.Postgres, openPostgres},
+	{"mariadb", cursor.MySQL, openMariaDB},
 }
 
 // TestEachDatabaseAnswers shows that each test has a place of its own.
