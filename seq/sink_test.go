@@ -88,7 +88,13 @@ func TestCollectAll(t *testing.T) {
 		{script{{9, errItem}, {1, nil}, {9, other}, {2, nil}}, []int{1, 2}, []error{errItem, other}},
 		{script{{9, errItem}, {1, nil}, {9, errFinal}, {2, nil}}, []int{1}, []error{errItem, errFinal}},
 	} {
-		items, err := seq.CollectAll(c.source.stream(nil, false))
+		items, err := seq.CollectAll(func(yield func(int, error) bool) {
+			for _, p := range c.source { // goes on after a final error, if it is let
+				if !yield(p.v, p.err) {
+					return
+				}
+			}
+		})
 		var errs []error
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {
 			errs = joined.Unwrap()
