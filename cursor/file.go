@@ -96,9 +96,6 @@ func OpenFile(path string, opts ...FileOption) (*File, error) {
 	for _, opt := range opts {
 		opt(file)
 	}
-	if file.zip {
-		file.zw = gzip.NewWriter((*gather)(file))
-	}
 	return file, nil
 }
 
@@ -256,15 +253,24 @@ func (g *gather) Write(p []byte) (int, error) {
 // compress puts p into the open member, or a new one.
 func (f *File) compress(p []byte) {
 	if len(p) == 0 {
-		return
+		return // and begin no member that could stay empty
 	}
-	if !f.member {
-		f.zw.Reset((*gather)(f))
-		f.member = true
-	}
+	f.beginMember()
 	if _, err := f.zw.Write(p); err != nil {
 		panic(err) // gather returns none
 	}
+}
+
+// beginMember begins a member where none is open.
+func (f *File) beginMember() {
+	switch {
+	case f.member:
+	case f.zw == nil:
+		f.zw = gzip.NewWriter((*gather)(f))
+	default:
+		f.zw.Reset((*gather)(f))
+	}
+	f.member = true
 }
 
 // endMember ends the open member, if there is one.
@@ -399,13 +405,10 @@ func (f *File) finish() error {
 	if f.zip {
 		f.compress(f.tail)
 		f.tail = nil
-		f.endMember()
 		if f.end() == 0 {
-			f.zw.Reset((*gather)(f))
-			if err := f.zw.Close(); err != nil {
-				return err
-			}
+			f.beginMember() // no bytes at all would be no gzip file
 		}
+		f.endMember()
 	}
 	return f.flush(f.end())
 }
