@@ -1,0 +1,420 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/pipeline/batch"
+	"example.com/pipeline/seq"
+)
+
+// tell describes what a Join yields: a group, a partial group or an error.
+func tell(g batch.Group[int, int], err error) string {
+	if part, ok := seq.FailedItem[batch.Group[int, int]](err); ok {
+		if !errors.Is(err, batch.ErrIncomplete) || g.Items != nil {
+			return fmt.Sprintf("item %v beside error %v", g, err)
+		}
+		return fmt.Sprintf("partial %d: %v of %v", part.Key, part.Items, part.From)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d: %v of %v", g.Key, g.Items, g.From)
+}
+
+// hundreds is the key of an item.
+func hundreds(x int) int { return x / 100 }
+
+// Groups come out as they get complete, in the order of the streams; duplicates
+// wait for the next group of their key; what is left comes out at the end.
+func TestJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := arrivals(arrival[int]{0, 101, nil}, arrival[int]{2 * ms, 102, nil}, arrival[int]{2 * ms, 201, nil}, arrival[int]{2 * ms, 301, nil})
+		b := arrivals(arrival[int]{5 * ms, 211, nil}, arrival[int]{2 * ms, 111, nil}, arrival[int]{2 * ms, 311, nil}, arrival[int]{err: errItem})
+		c := arrivals(arrival[int]{ms, 121, nil}, arrival[int]{20 * ms, 122, nil}, arrival[int]{ms, 221, nil})
+		join := batch.Join(t.Context(), batch.JoinConfig{}, hundreds, a, b, c)
+		for range 2 { // with no state between the loops
+			var got []string
+			start := time.Now()
+			for g, err := range join {
+				got = append(got, fmt.Sprint(time.Since(start), " ", tell(g, err)))
+			}
+			want := []string{
+				"7ms 1: [101 111 121] of [0 1 2]",
+				`9ms item "x": item error`,
+				"22ms 2: [201 211 221] of [0 1 2]",
+				"22ms partial 1: [102 122] of [0 2]",
+				"22ms partial 3: [301 311] of [0 1]",
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	})
+}
+
+// A stream that is far ahead holds nobody up: its groups wait up to MaxPending.
+func TestJoinFarAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 10_000
+		ahead := seq.Map(numbers(n), func(x int) (int, error) { return 100 * x, nil })
+		slow := func(yield func(int, error) bool) {
+			time.Sleep(time.Minute)
+			ahead(yield)
+		}
+		whole, partial := 0, 0
+		for g, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: 1000}, hundreds, slow, ahead) {
+			if part, ok := seq.FailedItem[batch.Group[int, int]](err); ok {
+				if partial < n-1000 && (part.Key != partial || !strings.Contains(err.Error(), "MaxPending")) {
+					t.Fatalf("partial group %d is %v: %v, want the oldest first", partial, part, err)
+				}
+				partial++
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if whole++; g.Items[0] != g.Items[1] {
+				t.Fatalf("group %v", g)
+			}
+		}
+		// Every item comes out, in whichever of the two ways.
+		if 2*whole+partial != 2*n {
+			t.Errorf("%d groups and %d partial ones of %d items", whole, partial, 2*n)
+		}
+	})
+}
+
+// Many items of one key from one stream queue in order, and fast enough for any
+// number of them.
+func TestJoinDuplicates(t *testing.T) {
+	const n = 50_000
+	left := seq.Map(numbers(n), func(x int) (int, error) { return x, nil })
+	right := seq.Map(numbers(n), func(x int) (int, error) { return n + x, nil })
+	next := 0
+	for g, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: n}, func(int) string { return "k" }, left, right) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.Items[0] != next || g.Items[1] != n+next {
+			t.Fatalf("group %d is %v", next, g)
+		}
+		next++
+	}
+	if next != n {
+		t.Errorf("%d groups, want %d", next, n)
+	}
+}
+
+func TestJoinTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := func() (ints, ints) {
+			return arrivals(arrival[int]{0, 100, nil}, arrival[int]{3 * time.Second, 200, nil}, arrival[int]{time.Minute, 300, nil}),
+				arrivals(arrival[int]{9 * time.Second, 301, nil})
+		}
+		for _, tc := range []struct {
+			sweep time.Duration
+			body  time.Duration
+			want  string
+		}{
+			{0, 0, "10s partial 1: [100] of [0], 13s partial 2: [200] of [0], 19s partial 3: [301] of [1], 1m3s partial 3: [300] of [0]"},
+			{4 * time.Second, 0, "10s partial 1: [100] of [0], 14s partial 2: [200] of [0], 19s partial 3: [301] of [1], 1m3s partial 3: [300] of [0]"},
+			{0, 7 * time.Second, "10s partial 1: [100] of [0], 17s partial 2: [200] of [0], 24s partial 3: [301] of [1], 1m3s partial 3: [300] of [0]"},
+		} {
+			a, b := in()
+			var got []string
+			start := time.Now()
+			for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 10 * time.Second, Sweep: tc.sweep}, hundreds, a, b) {
+				got = append(got, fmt.Sprint(time.Since(start), " ", tell(g, err)))
+				time.Sleep(tc.body)
+			}
+			if strings.Join(got, ", ") != tc.want {
+				t.Errorf("sweep %v, body %v:\n got %s\nwant %s", tc.sweep, tc.body, strings.Join(got, ", "), tc.want)
+			}
+		}
+	})
+}
+
+// Items that are always ready do not keep old groups from coming out.
+func TestJoinTTLUnderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := seq.Concat(seq.Of(100), seq.Map(numbers(1000), func(x int) (int, error) { return 100 * (x + 2), nil }))
+		b := seq.Map(numbers(1000), func(x int) (int, error) { return 100 * (x + 2), nil })
+		var partial []string
+		whole := 0
+		start := time.Now()
+		for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 100 * time.Second}, hundreds, a, b) {
+			if err != nil {
+				partial = append(partial, fmt.Sprint(time.Since(start), " ", tell(g, err)))
+			} else {
+				whole++
+			}
+			time.Sleep(time.Second)
+		}
+		if want := "[1m40s partial 1: [100] of [0]]"; whole != 1000 || fmt.Sprint(partial) != want {
+			t.Errorf("%d groups and %v, want 1000 and %s", whole, partial, want)
+		}
+	})
+}
+
+// A final error of one stream ends the join; what is pending comes first.
+func TestJoinFinalError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := arrivals(arrival[int]{0, 100, nil}, arrival[int]{2 * ms, 0, errFinal})
+		b := arrivals(arrival[int]{ms, 200, nil}, arrival[int]{time.Hour, 100, nil})
+		var got []string
+		for g, err := range batch.Join(t.Context(), batch.JoinConfig{}, hundreds, a, b) {
+			got = append(got, tell(g, err))
+		}
+		if want := "partial 1: [100] of [0], partial 2: [200] of [1], final error"; strings.Join(got, ", ") != want {
+			t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
+		}
+	})
+}
+
+// The error of ctx comes at once, is final whatever its cause is, and says what
+// was dropped.
+func TestJoinCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := &seq.ItemError{Item: 1, Err: errors.New("enough")}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		time.AfterFunc(time.Second, func() { cancel(cause) })
+		a := arrivals(arrival[int]{0, 100, nil}, arrival[int]{0, 200, nil}, arrival[int]{time.Hour, 300, nil})
+		b := arrivals(arrival[int]{time.Hour, 100, nil})
+		outputs := 0
+		start := time.Now()
+		for _, err := range batch.Join(ctx, batch.JoinConfig{TTL: time.Minute}, hundreds, a, b) {
+			outputs++
+			var item *seq.ItemError
+			if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) || seq.IsItemError(err) || errors.As(err, &item) ||
+				!strings.Contains(err.Error(), "2 groups") || time.Since(start) != time.Second {
+				t.Errorf("got %v after %v", err, time.Since(start))
+			}
+		}
+		if outputs != 1 {
+			t.Errorf("%d outputs, want 1", outputs)
+		}
+	})
+}
+
+// The end of ctx while partial groups come out leaves the rest to the error.
+func TestJoinCutInBody(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []string
+	for g, err := range batch.Join(ctx, batch.JoinConfig{}, hundreds, seq.Of(100, 200, 300), seq.Of[int]()) {
+		got = append(got, tell(g, err))
+		cancel()
+	}
+	if want := "partial 1: [100] of [0], batch: join cut short with 2 groups pending: context canceled"; strings.Join(got, ", ") != want {
+		t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
+	}
+}
+
+func TestJoin2(t *testing.T) {
+	type user struct{ id, name string }
+	left := seq.Of(user{"a", "Ann"}, user{"b", "Bob"}, user{"a", "Al"})
+	right := seq.Of(7, 1, 1)
+	ids := map[int]string{1: "a", 7: "g"}
+	var got []string
+	for p, err := range batch.Join2(t.Context(), batch.JoinConfig{}, left, right,
+		func(u user) string { return u.id }, func(n int) string { return ids[n] }) {
+		if part, ok := seq.FailedItem[batch.Group[string, any]](err); ok {
+			if !errors.Is(err, batch.ErrIncomplete) {
+				t.Error(err)
+			}
+			got = append(got, fmt.Sprint(part.Key, part.Items, part.From))
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(p.Key, p.Left, p.Right))
+	}
+	slices.Sort(got)
+	if want := "[a{a Al} 1 a{a Ann} 1 b[{b Bob}] [0] g[7] [1]]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+// A joinRun is one random run of a Join.
+type joinRun struct {
+	cfg     batch.JoinConfig
+	streams [][]arrival[int]
+	cancel  time.Duration
+	stop    int // the output with which the loop is left
+}
+
+func newJoinRun(seed uint64) joinRun {
+	r := rand.New(rand.NewPCG(seed, 8))
+	pause := func(most time.Duration) time.Duration { return 1 + time.Duration(r.Int64N(int64(most))) }
+	run := joinRun{
+		cfg: batch.JoinConfig{
+			TTL:        time.Duration(r.IntN(2)) * pause(40*time.Second),
+			Sweep:      time.Duration(r.IntN(2)) * pause(10*time.Second),
+			MaxPending: r.IntN(8),
+		},
+		streams: make([][]arrival[int], 1+r.IntN(4)),
+		cancel:  pause(400 * time.Second),
+		stop:    r.IntN(80),
+	}
+	for i := range run.streams {
+		for n := range r.IntN(25) {
+			a := arrival[int]{after: pause(10 * time.Second), item: 100*r.IntN(5) + 10*i + n%10}
+			switch r.IntN(60) {
+			case 0, 1:
+				a = arrival[int]{after: a.after, err: errItem}
+			case 2:
+				a = arrival[int]{after: a.after, err: errFinal}
+			}
+			run.streams[i] = append(run.streams[i], a)
+		}
+	}
+	return run
+}
+
+// model returns what has to come out of the run, and when. Groups are a slice by
+// age; each item goes to the first one of its key that lacks its stream.
+func (run joinRun) model() (out []string) {
+	type group struct {
+		since time.Duration
+		key   int
+		items map[int]int
+	}
+	var (
+		groups []*group
+		now    time.Duration
+		alarm  time.Duration // 0 means none
+		at     = make([]int, len(run.streams))
+		next   = make([]time.Duration, len(run.streams))
+		most   = run.cfg.MaxPending
+	)
+	if most == 0 {
+		most = 65_536
+	}
+	give := func(s string) { out = append(out, fmt.Sprint(now, " ", s)) }
+	text := func(g *group) string {
+		var items, from []int
+		for s := range run.streams {
+			if v, ok := g.items[s]; ok {
+				items, from = append(items, v), append(from, s)
+			}
+		}
+		return fmt.Sprintf("%d: %v of %v", g.key, items, from)
+	}
+	release := func(due func(*group) bool) {
+		for len(groups) > 0 && due(groups[0]) {
+			give("partial " + text(groups[0]))
+			groups = groups[1:]
+		}
+	}
+	all := func(*group) bool { return true }
+	for i, s := range run.streams {
+		if len(s) > 0 {
+			next[i] = s[0].after
+		}
+	}
+	for {
+		if alarm == 0 && run.cfg.TTL > 0 && len(groups) > 0 {
+			alarm = now + max(groups[0].since+run.cfg.TTL-now, run.cfg.Sweep)
+		}
+		first := -1
+		for i, s := range run.streams {
+			if at[i] < len(s) && (first < 0 || next[i] < next[first]) {
+				first = i
+			}
+		}
+		switch {
+		case first < 0:
+			release(all)
+			return out
+		case run.cancel < next[first] && (alarm == 0 || run.cancel < alarm):
+			now = run.cancel
+			give(fmt.Sprintf("batch: join cut short with %d groups pending: context canceled", len(groups)))
+			return out
+		case alarm > 0 && alarm < next[first]:
+			now, alarm = alarm, 0
+			release(func(g *group) bool { return now-g.since >= run.cfg.TTL })
+			continue
+		}
+		now = next[first]
+		a := run.streams[first][at[first]]
+		if at[first]++; at[first] < len(run.streams[first]) {
+			next[first] += run.streams[first][at[first]].after
+		}
+		switch {
+		case a.err == errItem:
+			give(a.err.Error())
+			continue
+		case a.err != nil:
+			release(all)
+			give(a.err.Error())
+			return out
+		}
+		i := slices.IndexFunc(groups, func(g *group) bool {
+			_, has := g.items[first]
+			return g.key == hundreds(a.item) && !has
+		})
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &group{now, hundreds(a.item), map[int]int{}})
+		}
+		groups[i].items[first] = a.item
+		if len(groups[i].items) == len(run.streams) {
+			give(text(groups[i]))
+			groups = slices.Delete(groups, i, i+1)
+		} else if len(groups) > most {
+			give("partial " + text(groups[0]))
+			groups = groups[1:]
+		}
+	}
+}
+
+// run runs it for real.
+func (run joinRun) run(t *testing.T) (out []string) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		defer time.AfterFunc(run.cancel, cancel).Stop()
+		ins := make([]ints, len(run.streams))
+		for i, s := range run.streams {
+			ins[i] = arrivals(s...)
+		}
+		start := time.Now()
+		for g, err := range batch.Join(ctx, run.cfg, hundreds, ins...) {
+			out = append(out, fmt.Sprint(time.Since(start), " ", tell(g, err)))
+			if len(out)-1 == run.stop {
+				break
+			}
+		}
+	})
+	return out
+}
+
+// TestJoinSchedules runs 3,000 random schedules of several streams against the
+// model. Since every item comes out of the model once, it does so of the Join.
+func TestJoinSchedules(t *testing.T) {
+	count := uint64(3000)
+	if testing.Short() {
+		count = 300
+	}
+	for seed := range count {
+		run := newJoinRun(seed)
+		want := run.model()
+		got := run.run(t)
+		if len(want) > run.stop {
+			want = want[:run.stop+1]
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("seed %d: %+v\ngot\n%s\nwant\n%s", seed, run, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
