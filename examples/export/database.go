@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -136,7 +137,7 @@ func mysqlURL(dsn string) (*mysql.Config, error) {
 		host = "127.0.0.1" + host
 	}
 	// The driver's parser does the rest: parameters, and their mistakes.
-	cfg, err := mysql.ParseDSN("tcp(" + host + ")" + u.EscapedPath() + "?" + u.RawQuery)
+	cfg, err := mysql.ParseDSN("tcp(" + host + ")" + cmp.Or(u.EscapedPath(), "/") + "?" + u.RawQuery)
 	if err != nil {
 		return nil, err
 	}

@@ -10,9 +10,3 @@ import (
 func databaseStore(ctx context.Context, db *database) (cursor.Store, error) {
 	return nil, errors.New("not yet")
 }
-
-func splitKey(context.Context, cursor.Query[cursor.Row, cursor.Key], int) ([]cursor.Range[cursor.Key], error) {
-	return nil, errors.New("not yet")
-}
-
-func fingerprint(q cursor.Query[cursor.Row, cursor.Key]) string { return q.Select }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // asProgram makes the test binary run the program instead of the tests.
@@ -171,39 +170,27 @@ func (o *output) read() (text string, more <-chan struct{}) {
 
 func (o *output) String() string { text, _ := o.read(); return text }
 
-// wait returns when the program has said something.
-func (o *output) wait(t testing.TB, what string) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	for {
-		text, more := o.read()
-		if strings.Contains(text, what) {
-			return
-		}
-		select {
-		case <-more:
-		case <-deadline:
-			t.Fatalf("a minute has gone and the program has not said %q, only %q", what, text)
-		}
-	}
-}
-
 // A running program.
 type running struct {
 	*exec.Cmd
 	stdout, stderr *output
+	ended          chan struct{}
 }
 
 // start starts the program, and returns when it has said something.
 func start(t testing.TB, says, dir string, args ...string) *running {
 	t.Helper()
-	r := &running{command(dir, args...), newOutput(), newOutput()}
+	r := &running{command(dir, args...), newOutput(), newOutput(), make(chan struct{})}
 	r.Stdout, r.Stderr = r.stdout, r.stderr
 	if err := r.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Process.Kill() })
-	r.stdout.wait(t, says)
+	go func() {
+		r.Wait()
+		close(r.ended)
+	}()
+	t.Cleanup(func() { r.end(os.Kill) })
+	r.wait(t, r.stdout, says)
 	return r
 }
 
@@ -214,9 +201,28 @@ func startSlow(t testing.TB, dir string, args ...string) *running {
 	return start(t, "rows/s", dir, args...)
 }
 
+// wait returns when the program has said something.
+func (r *running) wait(t testing.TB, out *output, what string) {
+	t.Helper()
+	for {
+		text, more := out.read()
+		if strings.Contains(text, what) {
+			return
+		}
+		select {
+		case <-more:
+		case <-r.ended:
+			if text, _ := out.read(); !strings.Contains(text, what) {
+				t.Fatalf("the program has ended and not said %q, only %q and %q", what, r.stdout, r.stderr)
+			}
+			return
+		}
+	}
+}
+
 // end sends a signal and returns the exit code, -1 where the signal killed it.
 func (r *running) end(sig os.Signal) int {
 	r.Process.Signal(sig)
-	r.Wait()
+	<-r.ended
 	return r.ProcessState.ExitCode()
 }

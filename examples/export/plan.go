@@ -123,7 +123,7 @@ func (e *export) split(ctx context.Context) ([]part, error) {
 	if e.partitions == 1 {
 		return []part{{Path: e.out}}, nil
 	}
-	ranges, err := splitKey(ctx, e.query, e.partitions)
+	ranges, err := e.query.Split(ctx, e.partitions)
 	if err != nil {
 		return nil, fmt.Errorf("split the key into ranges: %w", err)
 	}
@@ -167,7 +167,7 @@ func (p plan) summary() string {
 	if n := len(p.Parts); n > 1 {
 		name = fmt.Sprintf("%d files, %s to %s", n, name, p.Parts[n-1].Path)
 	}
-	return fmt.Sprintf("%s rows, %s bytes in %s", thousands(rows), thousands(size), name)
+	return fmt.Sprintf("%s, %s bytes in %s", countOf(rows, "row"), thousands(size), name)
 }
 
 // unchanged looks whether the files of a finished export are still what they were.

@@ -113,6 +113,14 @@ func (p *progress) bar() {
 	}
 }
 
+// countOf writes how many of a thing there are.
+func countOf(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return thousands(n) + " " + thing
+}
+
 // thousands writes n with a comma between each three digits.
 func thousands(n int64) string {
 	s := strconv.FormatInt(n, 10)

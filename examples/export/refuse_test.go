@@ -62,13 +62,13 @@ func TestBadInput(t *testing.T) {
 		args []string // after -dsn and -table, which they may replace
 	}{
 		{"nosuch", []string{"-table=nosuch"}},
-		{"has no column nosuch; it has id, dup", []string{"-columns=id,nosuch"}},
+		{"has no column nosuch", []string{"-columns=id,nosuch"}},
 		{"nosuch", []string{"-key=nosuch"}},
 		{"Name another -key", []string{"-key=dup"}},
 		{"Name another -key", []string{"-key=maybe"}},
 		{"Name another -key", []string{"-key=plain"}},
 		{"Name another -key", []string{"-key=x"}},
-		{"-key", []string{"-table=nokey"}},
+		{"no primary key", []string{"-table=nokey"}},
 		{"-where", []string{"-where=nosuch = 1"}},
 		{"-where", []string{"-where=id = "}},
 		{"-where", []string{"-where=1 = 1) OR (1 = 1; DROP TABLE t"}},

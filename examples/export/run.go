@@ -145,7 +145,7 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 		before += p.checkpoint.Items()
 	}
 	if before > 0 {
-		e.say("going on with %s after %s rows", e.out, thousands(before))
+		e.say("going on with %s after %s", e.out, countOf(before, "row"))
 	} else {
 		e.say("exporting %s of %s to %s", e.table, e.db.name, e.out)
 	}

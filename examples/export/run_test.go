@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,7 +33,7 @@ func TestDemoWithoutDSN(t *testing.T) {
 	for _, i := range []int{0, 1, 999, 1000, 1001, 4999} {
 		var want [7]string
 		err := db.QueryRow(`SELECT id, customer, cents, placed_at, coalesce(note, ''), reference,
-			coalesce('\x' || lower(hex(receipt)), '') FROM orders WHERE id = ?`, i+1).
+			iif(receipt IS NULL, '', '\x' || lower(hex(receipt))) FROM orders WHERE id = ?`, i+1).
 			Scan(&want[0], &want[1], &want[2], &want[3], &want[4], &want[5], &want[6])
 		if err != nil {
 			t.Fatal(err)
@@ -132,42 +133,51 @@ func rawFiles(t testing.TB, dir string, files []string) (content []string) {
 // between two kills. The files are byte for byte those of an undisturbed run,
 // compressed ones too, since the commits go by rows.
 func TestKilledAtRandom(t *testing.T) {
-	rows, atLeast := 20_000, 12
+	rows, kills := 20_000, 12
 	if testing.Short() {
-		rows, atLeast = 5_000, 4
+		rows, kills = 5_000, 4
 	}
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			dsn := newDemo(t, rows)
-			args := append([]string{"-dsn=" + dsn, "-table=orders", "-commit=200", "-page=100"}, kind.args...)
-			want := undisturbed(t, args, kind.files)
-			kills := 0
-			for round := 0; kills < atLeast; round++ {
-				dir := t.TempDir()
-				for {
-					cmd := command(dir, args...)
-					if err := cmd.Start(); err != nil {
-						t.Fatal(err)
-					}
-					timer := time.AfterFunc(time.Duration(rand.IntN(400))*time.Millisecond, func() { cmd.Process.Kill() })
-					err := cmd.Wait()
-					timer.Stop()
-					if err == nil {
-						break
-					}
-					if code := cmd.ProcessState.ExitCode(); code != -1 {
-						t.Fatalf("after %d kills it fails by itself with code %d: %+v", kills, code, runIn(t, dir, args...))
-					}
-					kills++
-				}
-				for i, got := range rawFiles(t, dir, kind.files) {
-					same(t, fmt.Sprintf("%s after %d kills", kind.files[i], kills), got, want[i])
-				}
-				mustRun(t, dir, 0, "nothing to do", args...)
-			}
-			t.Logf("%d kills", kills)
+			killAtRandom(t, kills, append([]string{"-dsn=" + newDemo(t, rows), "-table=orders", "-commit=200", "-page=100"}, kind.args...), kind.files)
 		})
 	}
+}
+
+// killAtRandom kills exports at random, so many times at least. EXPORT_KILLS
+// changes the number.
+func killAtRandom(t *testing.T, atLeast int, args, files []string) {
+	if n, err := strconv.Atoi(os.Getenv("EXPORT_KILLS")); err == nil {
+		atLeast = n
+	}
+	began := time.Now()
+	want := undisturbed(t, args, files)
+	whole := time.Since(began)
+	kills := 0
+	for kills < atLeast {
+		dir := t.TempDir()
+		for {
+			cmd := command(dir, args...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			timer := time.AfterFunc(rand.N(whole), func() { cmd.Process.Kill() })
+			err := cmd.Wait()
+			timer.Stop()
+			if err == nil {
+				break
+			}
+			if cmd.ProcessState.ExitCode() != -1 {
+				t.Fatalf("after %d kills it fails by itself: %v: %+v", kills, err, runIn(t, dir, args...))
+			}
+			kills++
+		}
+		for i, got := range rawFiles(t, dir, files) {
+			same(t, fmt.Sprintf("%s after %d kills", files[i], kills), got, want[i])
+		}
+		mustRun(t, dir, exitDone, "nothing to do", args...)
+	}
+	t.Logf("%d kills", kills)
 }
 
 func TestSignalsCommitAndSayHowToGoOn(t *testing.T) {
@@ -234,7 +244,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Process.Signal(syscall.SIGTERM)
-	p.stderr.wait(t, "a second signal")
+	p.wait(t, p.stderr, "a second signal")
 	p.end(syscall.SIGTERM)
 	if status := p.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
 		t.Errorf("it ended with %v, want by the signal; %s", p.ProcessState, p.stderr)

@@ -25,6 +25,10 @@ func (e *export) prepare(ctx context.Context) (err error) {
 		}
 		if end := seq.ContextError(ctx); end != nil {
 			err = end // a database has words of its own for an interrupted query
+			return
+		}
+		if own := (*advisedError)(nil); !errors.As(err, &own) {
+			err = advise("Nothing was written.", "%w", err)
 		}
 	}()
 	if e.job, err = jobName(e.out); err != nil {
@@ -56,20 +60,22 @@ func (e *export) prepareQuery(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	exported := len(e.columns)
-	if exported > 0 {
-		q, err = cursor.Columns(q, e.columns...)
-	} else {
-		exported, err = e.width(ctx, q)
-	}
+	all, err := e.columnTypes(ctx, "*", q.From, "")
 	if err != nil {
 		return err
 	}
+	exported := len(all)
+	if len(e.columns) > 0 {
+		exported = len(e.columns)
+		if q, err = cursor.Columns(q, e.columns...); err != nil {
+			return err
+		}
+	}
 	q.Where = e.where
 	q.Page = cursor.PageConfig{Size: e.page, Prefetch: 0.5, Retry: e.retry().Do}
-	types, err := e.columnTypes(ctx, q.Select, q.From)
+	types, err := e.columnTypes(ctx, q.Select, q.From, e.where)
 	if err != nil {
-		return advise("Is the condition of -where valid SQL for this database?", "the query is refused: %w", err)
+		return advise("Is the condition valid SQL for this database?\nNothing was written.", "-where: %w", err)
 	}
 	types = types[:exported] // after them are key columns that are read for the position
 	if err := q.Preflight(ctx); err != nil {
@@ -79,14 +85,14 @@ func (e *export) prepareQuery(ctx context.Context) error {
 	e.encoder = newEncoder(e.format, e.db.system, types)
 	e.settings = settings{
 		Database: e.db.name, Table: e.table, Key: strings.Join(q.Key, ","), Columns: strings.Join(names(types), ","), Where: e.where,
-		Format: e.format, Gzip: e.gzip, Partitions: e.partitions, Query: fingerprint(q),
+		Format: e.format, Gzip: e.gzip, Partitions: e.partitions, Query: q.Fingerprint(),
 	}
 	return nil
 }
 
 // columnTypes asks the database about a query, without reading a row.
-func (e *export) columnTypes(ctx context.Context, columns, from string) ([]*sql.ColumnType, error) {
-	rows, err := e.db.QueryContext(ctx, "SELECT "+columns+" FROM "+from+e.condition("1 = 0"))
+func (e *export) columnTypes(ctx context.Context, columns, from, where string) ([]*sql.ColumnType, error) {
+	rows, err := e.db.QueryContext(ctx, "SELECT "+columns+" FROM "+from+condition("1 = 0", where))
 	if err != nil {
 		return nil, err
 	}
@@ -96,18 +102,12 @@ func (e *export) columnTypes(ctx context.Context, columns, from string) ([]*sql.
 	return types, errors.Join(err, rows.Err(), rows.Close())
 }
 
-// condition returns the WHERE clause of -where and another condition.
-func (e *export) condition(and string) string {
-	if e.where == "" {
-		return " WHERE " + and
+// condition returns a WHERE clause with what the user gave added.
+func condition(first, where string) string {
+	if where == "" {
+		return " WHERE " + first
 	}
-	return " WHERE " + and + " AND (" + e.where + "\n)" // the line ends a comment in the condition
-}
-
-// width returns how many columns the table has.
-func (e *export) width(ctx context.Context, q cursor.Query[cursor.Row, cursor.Key]) (int, error) {
-	types, err := e.columnTypes(ctx, "*", q.From)
-	return len(types), err
+	return " WHERE " + first + " AND (" + where + "\n)" // the line ends a comment in where
 }
 
 func names(types []*sql.ColumnType) []string {
@@ -122,7 +122,7 @@ func names(types []*sql.ColumnType) []string {
 // export does not wait for it, and a failure to count is none of the export.
 func (e *export) countRows(ctx context.Context) {
 	var n int64
-	query := "SELECT count(*) FROM " + e.query.From + e.condition("1 = 1")
+	query := "SELECT count(*) FROM " + e.query.From + condition("1 = 1", e.where)
 	if e.db.QueryRowContext(ctx, query).Scan(&n) == nil {
 		e.progress.total.Store(n)
 	}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/pipeline/cursor"
+)
+
+// benchRows is the size of the tables, 1,000,000 unless EXPORT_BENCH_ROWS says
+// otherwise.
+func benchRows(b *testing.B) int {
+	rows, err := strconv.Atoi(os.Getenv("EXPORT_BENCH_ROWS"))
+	if os.Getenv("EXPORT_BENCH_ROWS") == "" {
+		return 1_000_000
+	}
+	if err != nil || rows < 1 {
+		b.Fatal("EXPORT_BENCH_ROWS must be a number of rows")
+	}
+	return rows
+}
+
+// BenchmarkExport compares, on the same rows, driver, encoder and output file: one
+// streamed SELECT, which cannot be resumed; keyset pages of 1000; the same with the
+// next page read meanwhile; and all of it, with checkpoints. They take turns, so
+// that what else the machine does strikes all of them.
+//
+//	go -C examples test ./export -run - -bench Export/ -benchtime 1x
+func BenchmarkExport(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) { benchmarkExport(b, newDemo(b, benchRows(b))) })
+	b.Run("postgres", func(b *testing.B) { benchmarkExport(b, newServerDemo(b, postgresServer, benchRows(b))) })
+	b.Run("mariadb", func(b *testing.B) { benchmarkExport(b, newServerDemo(b, mariaDBServer, benchRows(b))) })
+}
+
+const benchRounds = 5
+
+func benchmarkExport(b *testing.B, dsn string) {
+	ctx := context.Background()
+	c, err := parseFlags([]string{"-dsn=" + dsn, "-table=orders", "-out=" + filepath.Join(b.TempDir(), "bench.csv"), "-page=1000"}, io.Discard)
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := &export{config: c, stdout: io.Discard}
+	if err := e.prepare(ctx); err != nil {
+		b.Fatal(err)
+	}
+	defer e.db.Close()
+	ways := []struct {
+		name string
+		run  func(ctx context.Context, e *export) error
+	}{
+		{"streamed-select", streamed},
+		{"keyset", func(ctx context.Context, e *export) error { return paged(ctx, e, 0) }},
+		{"keyset-prefetch", func(ctx context.Context, e *export) error { return paged(ctx, e, 0.5) }},
+		{"resumable", resumable},
+	}
+	if system := e.db.system; system == "postgres" {
+		if psql, err := exec.LookPath("psql"); err == nil {
+			ways = append(ways, struct {
+				name string
+				run  func(ctx context.Context, e *export) error
+			}{"psql-copy", func(ctx context.Context, e *export) error {
+				return exec.CommandContext(ctx, psql, "-q", dsn, "-c", `\copy (SELECT * FROM orders ORDER BY id) TO '`+e.out+`' CSV HEADER`).Run()
+			}})
+		}
+	}
+	for b.Loop() {
+		took := map[string][]float64{}
+		for range benchRounds {
+			for _, way := range ways {
+				runtime.GC()
+				start := time.Now()
+				if err := way.run(ctx, e); err != nil {
+					b.Fatalf("%s: %v", way.name, err)
+				}
+				took[way.name] = append(took[way.name], time.Since(start).Seconds())
+				if err := os.Remove(e.out); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		base := median(took[ways[0].name])
+		for _, way := range ways {
+			m := median(took[way.name])
+			b.ReportMetric(float64(benchRows(b))/m, way.name+"-rows/s")
+			b.Logf("%-16s %9s rows/s, %.2f times the streamed SELECT (median of %d)", way.name, thousands(int64(float64(benchRows(b))/m)), base/m, benchRounds)
+		}
+	}
+}
+
+func median(s []float64) float64 {
+	s = slices.Sorted(slices.Values(s))
+	return s[len(s)/2]
+}
+
+// streamed is what one writes without this library: one query, one loop.
+func streamed(ctx context.Context, e *export) error {
+	out, err := cursor.OpenFile(e.out)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	rows, err := e.db.QueryContext(ctx, "SELECT "+e.query.Select+" FROM "+e.query.From+" ORDER BY id")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	values := make([]any, len(e.encoder.columns))
+	dest := make([]any, len(values))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	var buf []byte
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		buf = e.encoder.Row(buf[:0], values)
+		if _, err := out.Write(buf); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// paged is the same with keyset pages.
+func paged(ctx context.Context, e *export, prefetch float64) error {
+	out, err := cursor.OpenFile(e.out)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	query := e.query
+	query.Page.Prefetch = prefetch
+	var buf []byte
+	for row, err := range query.Stream(ctx, nil) {
+		if err != nil {
+			return err
+		}
+		buf = e.encoder.Row(buf[:0], row.Values)
+		if _, err := out.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resumable is the program.
+func resumable(ctx context.Context, e *export) error {
+	c := *e.config
+	c.restart = true
+	return runExport(ctx, &c, io.Discard)
+}
+
+// BenchmarkExportMemory prints the peak memory of the whole program on a table, and
+// on one of ten times the size.
+func BenchmarkExportMemory(b *testing.B) {
+	for b.Loop() {
+		var peak [2]int64
+		for i, rows := range []int{benchRows(b), 10 * benchRows(b)} {
+			dsn := newDemo(b, rows)
+			for _, format := range []string{"csv", "jsonl"} {
+				cmd := command(b.TempDir(), "-dsn="+dsn, "-table=orders", "-format="+format)
+				if r := execute(b, cmd); r.code != exitDone {
+					b.Fatalf("%+v", r)
+				}
+				kb := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+				b.Logf("%11s rows to %-5s: peak RSS %.1f MB", thousands(int64(rows)), format, float64(kb)/1024)
+				peak[i] = max(peak[i], kb)
+			}
+			os.Remove(strings.TrimPrefix(dsn, "sqlite:"))
+		}
+		b.ReportMetric(float64(peak[0])/1024, "MB")
+		b.ReportMetric(float64(peak[1])/1024, "MB-at-10x")
+		b.ReportMetric(float64(peak[1])/float64(peak[0]), "times")
+	}
+}
