@@ -73,12 +73,6 @@ func atEnd(more ...int) func([]int, seqtest.Then) []int {
 	}
 }
 
-// laneContext: a scope's context ends with the loop, which waits for all lanes when
-// the callback of one has panicked. So those of the others are not told.
-var laneContext = map[seqtest.Rule]string{
-	seqtest.Panics: "the context of a lane's callbacks is the caller's, and does not end when another lane panics",
-}
-
 // contracts has a line for every stage of the package: what it promises beyond
 // the contract of streams.
 var contracts = map[string]spec{
@@ -208,12 +202,12 @@ var contracts = map[string]spec{
 	}),
 	// The lanes' callbacks get the context of the scope, so that they are told when
 	// the loop ends.
-	"Fork of concurrent lanes": pooled(spec{ReadAhead: 2 * 16, Unordered: true, Want: wantDouble, Except: laneContext}, func(ctx context.Context, _ ints, p probe) ints {
+	"Fork of concurrent lanes": pooled(spec{ReadAhead: 2 * 16, Unordered: true, Want: wantDouble}, func(ctx context.Context, _ ints, p probe) ints {
 		return seq.Scope(ctx, func(ctx context.Context) ints {
 			return seq.Fork(ctx, p.Source(ctx), 2, func(int) seq.Stage[int, int] { return doubles(ctx, p) })
 		})
 	}),
-	"Branch of concurrent lanes": pooled(spec{ReadAhead: 2 * 16, Unordered: true, Want: wantDouble, Except: laneContext}, func(ctx context.Context, _ ints, p probe) ints {
+	"Branch of concurrent lanes": pooled(spec{ReadAhead: 2 * 16, Unordered: true, Want: wantDouble}, func(ctx context.Context, _ ints, p probe) ints {
 		return seq.Scope(ctx, func(ctx context.Context) ints {
 			return seq.Branch(ctx, p.Source(ctx), func(x int, _ error) int { return x % 2 }, doubles(ctx, p), doubles(ctx, p))
 		})

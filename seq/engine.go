@@ -240,6 +240,7 @@ func (c *crew) fail(value any) {
 	}
 	c.failed.Store(true)
 	c.cancel()
+	endScope(c.outer)
 	c.consumer.wake()
 }
 
@@ -251,6 +252,9 @@ func (c *crew) over() bool { return c.failed.Load() || c.outer.Err() != nil }
 // fail; but not over a panic or Goexit of the loop's body, which came first.
 func (c *crew) join() {
 	c.cancel()
+	if c.inBody {
+		endScope(c.outer)
+	}
 	c.wg.Wait()
 	switch {
 	case c.inBody || !c.failed.Load():

@@ -15,7 +15,11 @@ import (
 //	})
 //
 // build is called once a loop. Its context ends, with [context.Canceled], before
-// the stages that build returned see that the consumer has left, however it left.
+// the stages that build returned see that the consumer has left, however it left,
+// and when one of their goroutines panics. The consumer is whatever ranges over the
+// Scope: put a stage that ends by itself, such as [Take], around it and not inside.
+// Lanes of a [Branch], [Broadcast] or [Fork] whose callbacks wait for their context
+// need a Scope around the whole.
 //
 // Ends: with the stream that build returns, at a final error, or when ctx ends.
 // Owns: no goroutine.
@@ -29,7 +33,9 @@ func Scope[T any](ctx context.Context, build func(context.Context) iter.Seq2[T, 
 			yield(none, err)
 			return
 		}
-		inner, cancel := context.WithCancel(ctx)
+		end := new(scopeEnd)
+		inner, cancel := context.WithCancel(context.WithValue(ctx, scopeKey{}, end))
+		end.cancel = cancel
 		defer cancel()
 		in := build(inner)
 		checkStream("Scope", in)
@@ -47,8 +53,8 @@ func Scope[T any](ctx context.Context, build func(context.Context) iter.Seq2[T, 
 					cancel()
 				}
 			}()
-			if end := ContextError(ctx); end != nil {
-				yield(none, end)
+			if err := ContextError(ctx); err != nil {
+				yield(none, err)
 				return false
 			}
 			over = !yield(v, err) || err != nil && !IsItemError(err)
@@ -59,5 +65,20 @@ func Scope[T any](ctx context.Context, build func(context.Context) iter.Seq2[T, 
 				yield(none, err)
 			}
 		}
+	}
+}
+
+// A scopeEnd is how a crew inside a Scope ends its context; scopeKey is its key there.
+type (
+	scopeEnd struct{ cancel context.CancelFunc }
+	scopeKey struct{}
+)
+
+// endScope ends the innermost Scope around ctx, if there is one. It is for a crew that
+// a panic or Goexit passes through: it has to wait for goroutines that only know the
+// Scope's context before it lets the panic go on to the Scope.
+func endScope(ctx context.Context) {
+	if end, ok := ctx.Value(scopeKey{}).(*scopeEnd); ok {
+		end.cancel()
 	}
 }
