@@ -111,7 +111,9 @@ func (mysqlDialect) format(typ string) (string, cellKind) {
 		return "%s", asBytes
 	case "tinyint", "smallint", "mediumint", "int", "bigint", "year":
 		return "%s", asInteger
-	case "float", "double":
+	case "float": // its text has six digits, and a page without arguments comes as text
+		return "CAST(%s AS DOUBLE)", asFloat32
+	case "double":
 		return "%s", asGiven
 	}
 	if strings.HasPrefix(typ, "geom") || strings.HasSuffix(typ, "point") || strings.HasSuffix(typ, "linestring") || strings.HasSuffix(typ, "polygon") {

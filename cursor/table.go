@@ -151,6 +151,7 @@ const (
 	asText             // bytes become a string
 	asBytes            // a string becomes bytes
 	asInteger          // digits become an int64, or a uint64 where it is above that
+	asFloat32          // a float64 becomes the float32 that it was made of
 	asStored           // a time is refused: the driver has changed the stored text
 )
 
@@ -301,6 +302,11 @@ func (c *cell) Scan(src any) error {
 			*c.to = bytes.Clone(v)
 		}
 		return nil
+	case float64:
+		if c.kind == asFloat32 {
+			*c.to = float32(v)
+			return nil
+		}
 	case uint64:
 		if c.kind == asInteger && v <= math.MaxInt64 {
 			*c.to = int64(v)
