@@ -46,7 +46,8 @@ func (r rated) Do(ctx context.Context, op func(context.Context) error) error {
 //
 // It keeps a schedule: a call that comes late, because a timer was late or the
 // caller was busy, goes at once, and those after it make up for the delay. What is
-// more than 2 ms behind is forgotten, so no burst is ever larger than 2 ms worth.
+// almost 2 ms behind is forgotten, so that what goes at once is no more than 2 ms
+// worth of calls, or a single one where that is more.
 // A rate limiter with a burst of 1 forgets at once and thus falls behind: asked
 // for 20,000 a second it reaches less than 2,000 where a sleep takes 1 ms.
 //
@@ -64,9 +65,11 @@ type Pacer struct {
 	frac  float64       // the parts of nanoseconds that next is behind
 }
 
-// catchUp is how late a slot may be taken. It is just short of 2 ms, so that the
-// slots from the oldest one up to now are never more than fit into 2 ms.
-const catchUp = 2*time.Millisecond - 1
+// catchUp is how late a slot may be taken. Timers are up to 1.1 ms late where they
+// count in milliseconds, so it has to be above that for the mean to hold. It is
+// below 2 ms because the slot that is due goes along with those made up for: at
+// 1,000 a second there are 2 at once, at 20,000 there are 39.
+const catchUp = 1900 * time.Microsecond
 
 // NewPacer returns a Pacer for perSecond calls a second, which must be above 0 and
 // at most 1e9. The first call goes at once.
