@@ -116,10 +116,15 @@ func (p *pulse) run(every time.Duration, beat func(Beat)) {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ticker.C:
-			beat(p.now())
 		case <-p.over:
 			return
+		case <-ticker.C:
+		}
+		select { // both may have been ready
+		case <-p.over:
+			return
+		default:
+			beat(p.now())
 		}
 	}
 }

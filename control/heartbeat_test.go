@@ -55,6 +55,20 @@ func TestHeartbeatBeforeTheFirstItem(t *testing.T) {
 	})
 }
 
+// A beat that is always late: the loop waits for the one that runs, not for another.
+func TestHeartbeatEndsWithTheLoop(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			in := script(event{2500 * ms, end, nil})
+			seq.Drain(Heartbeat(t.Context(), in, 1, func(Beat) { time.Sleep(s) }))
+			if took := time.Since(begin); took > 3*s+10 {
+				t.Errorf("the loop ended after %v, want 3s", took)
+			}
+		})
+	}
+}
+
 // One beat at a time, however long it takes, and none after the loop.
 func TestHeartbeatSlowBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
