@@ -72,7 +72,8 @@ func Attach(name string, p Participant) OpenOption {
 
 // WithFingerprint says what the positions are positions in; [Query.Fingerprint]
 // gives it for a query. A checkpoint with another fingerprint is refused with
-// [ErrMismatch]. Without this option nothing is compared.
+// [ErrMismatch]. Without this option nothing is compared. A fingerprint must be UTF-8
+// without NUL.
 func WithFingerprint(f string) OpenOption {
 	return func(c *openConfig) { c.fingerprint, c.checkPrint = f, true }
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"example.com/pipeline/seq"
 )
@@ -55,6 +56,9 @@ type doubt struct{ tx *sql.Tx }
 func openCheckpoint(ctx context.Context, store Store, job string, cfg openConfig, check func(Record) error) (_ *checkpoint, err error) {
 	if err := CheckJob(job); err != nil {
 		return nil, err
+	}
+	if f := cfg.fingerprint; !utf8.ValidString(f) || strings.ContainsRune(f, 0) {
+		return nil, fmt.Errorf("cursor: open job %q: the fingerprint must be UTF-8 without NUL, got %.100q", job, f)
 	}
 	lease, err := store.Acquire(ctx, job)
 	if err != nil {

@@ -1,0 +1,143 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"example.com/pipeline/control"
+	"example.com/pipeline/cursor"
+)
+
+// Begin implements [control.KeyStore]. A key that another call has claimed is
+// [control.ErrInProgress] until that call ends or its claim has run out, see
+// [KeysFor].
+func (s *Store) Begin(ctx context.Context, key string) (result []byte, done bool, err error) {
+	name, claim := keyName(key), rand.Text()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("sqlstore: begin the call for key %q: %w", key, err)
+		}
+	}()
+	for range 10 { // each time the key has just been freed or claimed by somebody
+		ours, err := s.change(ctx, s.db, `{insert} INTO {keys} (name, claim, claim_until) VALUES (?, ?, {now} + ?){on exists}`,
+			name, claim, s.keyFor.Microseconds())
+		if err != nil {
+			return nil, false, s.unclaim(ctx, name, claim, err)
+		}
+		if ours {
+			s.claims.Store(key, claim)
+			return nil, false, nil
+		}
+		var old string
+		var until, now int64
+		err = s.db.QueryRowContext(ctx, s.sql(`SELECT done, result, claim, claim_until, {now} FROM {keys} WHERE name = ?`), name).
+			Scan(&done, &result, &old, &until, &now)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			continue
+		case err != nil:
+			return nil, false, err
+		case done:
+			return result, true, nil
+		case now <= until:
+			return nil, false, fmt.Errorf("%w: unless it ends, until %s", control.ErrInProgress, time.UnixMicro(until).Format(time.RFC3339))
+		}
+		ours, err = s.change(ctx, s.db, `UPDATE {keys} SET claim = ?, claim_until = {now} + ? WHERE name = ? AND claim = ? AND done = 0`,
+			claim, s.keyFor.Microseconds(), name, old)
+		if err != nil {
+			return nil, false, s.unclaim(ctx, name, claim, err)
+		}
+		if ours {
+			s.claims.Store(key, claim)
+			return nil, false, nil
+		}
+	}
+	return nil, false, control.ErrInProgress
+}
+
+// unclaim frees a key after a claim that failed with err and may have been made.
+func (s *Store) unclaim(ctx context.Context, name, claim string, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_, _ = s.change(ctx, s.db, `DELETE FROM {keys} WHERE name = ? AND claim = ? AND done = 0`, name, claim)
+	return err
+}
+
+// Finish implements [control.KeyStore]. A claim that has run out and that another
+// call has taken over is [cursor.ErrFenced]: that call's result will count.
+func (s *Store) Finish(ctx context.Context, key string, result []byte) error {
+	name := keyName(key)
+	claim, ok := s.claims.Load(key)
+	if !ok {
+		return fmt.Errorf("sqlstore: finish the call for key %q: it was not begun here", key)
+	}
+	if result == nil {
+		result = []byte{}
+	}
+	ours, err := s.change(ctx, s.db, `UPDATE {keys} SET done = 1, done_at = {now}, result = ? WHERE name = ? AND claim = ? AND done = 0`,
+		result, name, claim)
+	if err != nil || !ours {
+		// The connection may have been lost after the result was kept.
+		if kept, again := s.finished(ctx, name, claim.(string)); again == nil && kept {
+			err, ours = nil, true
+		}
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("sqlstore: finish the call for key %q: %w", key, err)
+	case !ours:
+		err = fmt.Errorf("sqlstore: finish the call for key %q: its claim has run out: %w", key, cursor.ErrFenced)
+	}
+	s.claims.CompareAndDelete(key, claim)
+	return err
+}
+
+// finished reports whether the key has the result of this claim.
+func (s *Store) finished(ctx context.Context, name, claim string) (bool, error) {
+	var n int
+	err := s.db.QueryRowContext(ctx, s.sql(`SELECT COUNT(*) FROM {keys} WHERE name = ? AND claim = ? AND done = 1`), name, claim).Scan(&n)
+	return n == 1, err
+}
+
+// Abandon implements [control.KeyStore]. It frees the key if this store's claim on
+// it still holds.
+func (s *Store) Abandon(ctx context.Context, key string) error {
+	claim, ok := s.claims.Load(key)
+	if !ok {
+		return nil
+	}
+	if _, err := s.change(ctx, s.db, `DELETE FROM {keys} WHERE name = ? AND claim = ? AND done = 0`, keyName(key), claim); err != nil {
+		return fmt.Errorf("sqlstore: abandon the call for key %q: %w", key, err)
+	}
+	s.claims.CompareAndDelete(key, claim)
+	return nil
+}
+
+// Prune forgets the results of calls that were made longer than age ago, and returns
+// how many. Nothing else removes them.
+func (s *Store) Prune(ctx context.Context, age time.Duration) (int64, error) {
+	if age < 0 {
+		panic(fmt.Sprintf("sqlstore.Prune: the age must not be negative, got %v", age))
+	}
+	result, err := s.db.ExecContext(ctx, s.sql(`DELETE FROM {keys} WHERE done = 1 AND done_at <= {now} - ?`), age.Microseconds())
+	if err != nil {
+		return 0, fmt.Errorf("sqlstore: prune the keys: %w", err)
+	}
+	return result.RowsAffected()
+}
+
+// keyName returns what stands for a key in the table: the key itself where every
+// database can hold it, else its SHA-256.
+func keyName(key string) string {
+	const hashed = "sha256:"
+	if cursor.CheckJob(key) == nil && !strings.HasPrefix(key, hashed) {
+		return key
+	}
+	return fmt.Sprintf("%s%x", hashed, sha256.Sum256([]byte(key)))
+}

@@ -1,0 +1,239 @@
+// Package sqlstore keeps checkpoints in a SQL database: SQLite, PostgreSQL, MariaDB
+// and MySQL. Many machines can share one. A [Store] also remembers which calls
+// have been made, for control.Idempotent.
+//
+// Each job is one row. Whoever acquires a job gets a lease on it, by the
+// database's clock, and a new epoch, which is the fencing token: every save
+// compares it, so a runner that was suspended past its lease, or cut off from
+// the database, can no longer change the record once another one has the job. The
+// lease is renewed in the background while the job runs. A runner that was killed
+// frees the job when its lease ends, without any hand work.
+//
+// The technique is the one of Gray and Cheriton, "Leases: an efficient
+// fault-tolerant mechanism for distributed file cache consistency" (1989), with the
+// fencing token checked by the resource itself.
+//
+// Since the record is in the same database as the rows that a job writes,
+// [cursor.Checkpoint.CommitTx] can save it in the same transaction: exactly once.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/pipeline/control"
+	"example.com/pipeline/cursor"
+)
+
+// A Store keeps checkpoints and idempotency keys in two tables of a database. It is
+// safe for concurrent use. It needs no closing; the caller closes the database,
+// after the checkpoints.
+type Store struct {
+	db          *sql.DB
+	flavor      flavor
+	dialect     cursor.Dialect
+	checkpoints string // as quoted
+	keys        string
+	leaseFor    time.Duration
+	keyFor      time.Duration
+
+	claims sync.Map // key in progress → the token of this store's claim
+}
+
+var (
+	_ cursor.Store     = (*Store)(nil)
+	_ cursor.TxLease   = (*lease)(nil)
+	_ control.KeyStore = (*Store)(nil)
+)
+
+// An Option changes what [New] returns.
+type Option func(*Store)
+
+// LeaseFor sets how long a job stays taken after its runner has died. The lease is
+// renewed three times as often. The default is 30 s. Choose it longer than the
+// longest pause that a healthy runner may make: a runner that is suspended for
+// longer may lose its job.
+func LeaseFor(d time.Duration) Option {
+	if d < time.Millisecond {
+		panic(fmt.Sprintf("sqlstore.LeaseFor: the lease must be at least 1ms, got %v", d))
+	}
+	return func(s *Store) { s.leaseFor = d }
+}
+
+// KeysFor sets how long an idempotency key stays claimed by a call that does not end,
+// because its process has died, say. The default is 1 minute. Choose it longer
+// than the longest call: after it another one may be made.
+func KeysFor(d time.Duration) Option {
+	if d < time.Millisecond {
+		panic(fmt.Sprintf("sqlstore.KeysFor: the time must be at least 1ms, got %v", d))
+	}
+	return func(s *Store) { s.keyFor = d }
+}
+
+// Tables names the two tables, of checkpoints and of idempotency keys. The default
+// is pipeline_checkpoints and pipeline_keys. A dot separates a schema from the name.
+func Tables(checkpoints, keys string) Option {
+	if checkpoints == "" || keys == "" || checkpoints == keys {
+		panic(fmt.Sprintf("sqlstore.Tables: there must be two names, got %q and %q", checkpoints, keys))
+	}
+	return func(s *Store) { s.checkpoints, s.keys = checkpoints, keys }
+}
+
+// New returns a store in db, whose tables [Store.Migrate] makes, or whoever runs
+// what [Store.DDL] returns.
+func New(db *sql.DB, d cursor.Dialect, opts ...Option) *Store {
+	if db == nil || d == nil {
+		panic("sqlstore.New: the database and the dialect must not be nil")
+	}
+	f, ok := flavors[d.Name()]
+	if !ok {
+		panic(fmt.Sprintf("sqlstore.New: the dialect must be SQLite, Postgres or MySQL, got %q", d.Name()))
+	}
+	s := &Store{
+		db: db, dialect: d, flavor: f,
+		checkpoints: "pipeline_checkpoints", keys: "pipeline_keys",
+		leaseFor: 30 * time.Second, keyFor: time.Minute,
+	}
+	for _, opt := range opts {
+		opt(s)
+	}
+	s.checkpoints, s.keys = quoteName(d, s.checkpoints), quoteName(d, s.keys)
+	return s
+}
+
+func quoteName(d cursor.Dialect, name string) string {
+	parts := strings.Split(name, ".")
+	for i, part := range parts {
+		parts[i] = d.Quote(part)
+	}
+	return strings.Join(parts, ".")
+}
+
+// DDL returns the statements that make the tables, for those who run their
+// migrations by hand. They do nothing where the tables are there.
+func (s *Store) DDL() string { return strings.Join(s.ddl(), ";\n\n") + ";\n" }
+
+func (s *Store) ddl() []string {
+	r := strings.NewReplacer(
+		"{checkpoints}", s.checkpoints, "{keys}", s.keys,
+		"{name}", s.flavor.name, "{text}", s.flavor.text, "{bytes}", s.flavor.bytes, "{end}", s.flavor.tableEnd)
+	return []string{r.Replace(checkpointsDDL), r.Replace(keysDDL)}
+}
+
+const checkpointsDDL = `CREATE TABLE IF NOT EXISTS {checkpoints} (
+	job         {name} NOT NULL PRIMARY KEY,
+	format      BIGINT NOT NULL DEFAULT 0,
+	fingerprint {text} NOT NULL,
+	position    {text},
+	states      {text},
+	items       BIGINT NOT NULL DEFAULT 0,
+	seq         BIGINT NOT NULL DEFAULT 0,
+	status      VARCHAR(20) NOT NULL DEFAULT 'new',
+	saved_at    VARCHAR(40) NOT NULL DEFAULT '',
+	epoch       BIGINT NOT NULL DEFAULT 0,
+	owner       VARCHAR(40) NOT NULL DEFAULT '',
+	holder      {text} NOT NULL,
+	lease_until BIGINT NOT NULL DEFAULT 0
+){end}`
+
+const keysDDL = `CREATE TABLE IF NOT EXISTS {keys} (
+	name        {name} NOT NULL PRIMARY KEY,
+	claim       VARCHAR(40) NOT NULL,
+	claim_until BIGINT NOT NULL,
+	done        SMALLINT NOT NULL DEFAULT 0,
+	done_at     BIGINT NOT NULL DEFAULT 0,
+	result      {bytes}
+){end}`
+
+// Migrate makes the tables where they are missing. Several programs may do it at
+// once.
+func (s *Store) Migrate(ctx context.Context) error {
+	for _, statement := range s.ddl() {
+		var err error
+		for range 3 { // PostgreSQL may refuse one of two that make the same table at once
+			if _, err = s.db.ExecContext(ctx, statement); err == nil || ctx.Err() != nil {
+				break
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("sqlstore: make the tables: %w", err)
+		}
+	}
+	return nil
+}
+
+// A flavor is what differs between the databases. Times are microseconds since 1970
+// by the database's clock, in an integer: no driver, and no session's time zone, can
+// change them.
+type flavor struct {
+	name      string // type of a name that is compared byte by byte
+	text      string // type of text of any length
+	bytes     string
+	tableEnd  string
+	now       string // the clock
+	insert    string // begin and end of an INSERT that passes over a row that is there
+	onExists  string
+	forUpdate string // what makes a SELECT wait for the row's writer
+}
+
+var flavors = map[string]flavor{
+	"sqlite": {
+		name: "TEXT", text: "TEXT", bytes: "BLOB",
+		now:    "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000",
+		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING",
+	},
+	"postgres": {
+		name: `TEXT COLLATE "C"`, text: "TEXT", bytes: "BYTEA",
+		// Not now(): that is when the transaction began.
+		now:    "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING", forUpdate: " FOR UPDATE",
+	},
+	"mysql": {
+		// Not a text type: even the binary collations do not see spaces at the end.
+		name: "VARBINARY(512)", text: "LONGTEXT", bytes: "LONGBLOB",
+		tableEnd: " ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+		now:      "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+		insert:   "INSERT IGNORE", forUpdate: " FOR UPDATE",
+	},
+}
+
+// sql completes a statement: ? becomes the dialect's placeholders, and the words
+// in braces what they stand for.
+func (s *Store) sql(text string) string {
+	text = strings.NewReplacer("{checkpoints}", s.checkpoints, "{keys}", s.keys, "{now}", s.flavor.now,
+		"{insert}", s.flavor.insert, "{on exists}", s.flavor.onExists, "{for update}", s.flavor.forUpdate).Replace(text)
+	var b strings.Builder
+	n := 0
+	for {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		n++
+		b.WriteString(s.dialect.Placeholder(n))
+		text = after
+	}
+}
+
+// An execer is a database or a transaction.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// change runs a statement that changes one row or none, and reports which. Every such
+// statement gives its row a value that it cannot have had, since MySQL does not
+// count rows that stay as they are.
+func (s *Store) change(ctx context.Context, db execer, text string, args ...any) (bool, error) {
+	result, err := db.ExecContext(ctx, s.sql(text), args...)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
