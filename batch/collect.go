@@ -70,6 +70,10 @@ const none = -1
 // collect returns a stream of what a collector gathers from in.
 func collect[T any](ctx context.Context, in iter.Seq2[T, error], n int, wait time.Duration, renew bool, keep func(error) T) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
+		if err := seq.ContextError(ctx); err != nil {
+			yield(nil, err) // without a source that would yield into the void
+			return
+		}
 		c := &collector[T]{
 			n: n, wait: wait, renew: renew, keep: keep,
 			ready: make(chan struct{}, 1),

@@ -113,19 +113,6 @@ func TestStagesKeepTheContract(t *testing.T) {
 			},
 			ReadAhead: 2,
 		},
-		"Lookup in batches": {
-			Stage: func(ctx context.Context, in ints, _ probe) ints {
-				return batch.Lookup(ctx, in, 2, time.Hour, self, echo, first)
-			},
-			Want: func(items []int, then seqtest.Then) []int {
-				if then == seqtest.Idles {
-					return items[:len(items)-len(items)%2]
-				}
-				return items
-			},
-			// An item error counts towards the batch, which the model does not know.
-			ReadAhead: 4, Unordered: true,
-		},
 		"Lookup in batches that time cuts": {
 			Stage: func(ctx context.Context, in ints, _ probe) ints {
 				return batch.Lookup(ctx, in, 3, time.Second, self, echo, first)

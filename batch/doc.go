@@ -1,8 +1,18 @@
-// Package batch gathers the items of a stream: into batches by number and time,
-// into requests for many keys at once, into groups of what belongs together. It
-// also drops what came before.
+// Package batch gathers what single items waste: rows into bulk inserts, keys into
+// one query, results into groups of what belongs together. And it drops what has
+// come before.
 //
-// Its stages keep the contract of package [example.com/pipeline/seq].
+//   - [Size], [Window] and [Debounce] make slices of items, by number alone, by
+//     number and age, or by number and silence. [Uniq] drops repetitions within one.
+//   - [Dedup] drops repetitions within a stream, as far back as its memory goes.
+//   - [Loader] is for workers: each loads one key, and all share few requests and a
+//     cache. [Lookup] is for a stream: it asks for the keys of many items at once.
+//   - [Join] and [Join2] wait for what several streams have for one key.
+//
+// The stages keep the contract of package [example.com/pipeline/seq]. All memory is
+// bounded, and what a bound or a time limit pushes out of a join comes out as an
+// error that holds it. Time is that of package time, so all of it can be tested in
+// a [testing/synctest] bubble, a Loader if it is made in it.
 package batch
 
 import (

@@ -103,31 +103,39 @@ func users(_ context.Context, ids []int) (map[int]string, error) {
 	return found, nil
 }
 
-// Workers load one by one; the loader asks for many at once. As many workers as
-// MaxBatch fill a batch without waiting for its timer.
+// Workers load one by one; the loader asks for many at once. As many loads as
+// there are workers fill a batch without waiting for its timer.
 func ExampleLoader() {
 	ctx := context.Background()
-	loader := batch.NewLoader(ctx, users, batch.LoaderConfig{MaxBatch: 1, Capacity: 1000, TTL: time.Minute})
-	orders := seq.Of(1, 2, 1, 1, 9)
-	for name, err := range seq.MapConcurrent(ctx, orders, 1, loader.Load) {
+	const workers = 4
+	square := func(_ context.Context, ids []int) (map[int]int, error) {
+		found := make(map[int]int)
+		for _, id := range ids {
+			if id < 5 {
+				found[id] = id * id
+			}
+		}
+		return found, nil
+	}
+	loader := batch.NewLoader(ctx, square, batch.LoaderConfig{MaxBatch: workers, Capacity: 1000, TTL: time.Minute})
+	ids := seq.Of(3, 4, 3, 3, 9, 4)
+	for v, err := range seq.MapConcurrent(ctx, ids, workers, loader.Load) {
 		if err != nil {
 			fmt.Println(err)
 			continue
 		}
-		fmt.Println(name)
+		fmt.Println(v)
 	}
 	stats := loader.Stats()
 	fmt.Println(stats.Loads-stats.Keys, "of", stats.Loads, "requests saved")
 	// Output:
-	// SELECT … WHERE id IN [1]
-	// Ann
-	// SELECT … WHERE id IN [2]
-	// Bob
-	// Ann
-	// Ann
-	// SELECT … WHERE id IN [9]
+	// 9
+	// 16
+	// 9
+	// 9
 	// item 9: batch: not found: key 9
-	// 2 of 5 requests saved
+	// 16
+	// 3 of 6 requests saved
 }
 
 func ExampleNewLoader() {

@@ -150,7 +150,7 @@ func TestJoinTTLUnderLoad(t *testing.T) {
 		var partial []string
 		whole := 0
 		start := time.Now()
-		for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 100 * time.Second}, hundreds, a, b) {
+		for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 99500 * ms}, hundreds, a, b) {
 			if err != nil {
 				partial = append(partial, fmt.Sprint(time.Since(start), " ", tell(g, err)))
 			} else {

@@ -62,7 +62,7 @@ type LoaderStats struct {
 // or in one that is being fetched, waits for that. Any number of batches can be
 // in flight at once.
 //
-// With [example.com/pipeline/seq.MapConcurrent] set MaxBatch to its n: no more
+// With [seq.MapConcurrent] set MaxBatch to its n: no more
 // than n loads wait at once, so a batch that n loads wait for is as full as it
 // will get, and is fetched without waiting for the timer.
 //

@@ -16,11 +16,12 @@ import (
 // fetch gets each key of a batch once, in the order of the items, and may keep and
 // change the slice. It runs in a goroutine of its own under a ctx that ends with
 // ctx or with the loop, one call at a time; for several at once use a [Loader] in
-// [example.com/pipeline/seq.MapConcurrent]. An error of fetch becomes an
-// [*seq.ItemError] of each item of the batch, and the map is not looked at. An item whose key is not
-// in the map becomes an ItemError that Is [ErrNotFound]; an error of merge becomes
-// one, too. Where either returns [seq.ErrSkip], the item, or the whole batch, is
-// dropped.
+// [seq.MapConcurrent].
+//
+// An error of fetch becomes an [*seq.ItemError] of each item of the batch, and the
+// map is not looked at. An item whose key is not in the map becomes an ItemError
+// that Is [ErrNotFound]; an error of merge becomes one, too. Where merge returns
+// [seq.ErrSkip] the item is dropped, and where fetch does all items of the batch are.
 //
 // Item errors of in keep their position: one that comes behind items waits with
 // them, and counts towards n. At the end of in and at its final error the items
