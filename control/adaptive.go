@@ -125,7 +125,7 @@ func (a *Adaptive) turn() (round int, ok bool) {
 
 // run makes a call that has been let through.
 func (a *Adaptive) run(ctx context.Context, op func(context.Context) error, round int) error {
-	how := ended // unless it returns
+	how := unknown // unless it returns
 	var took time.Duration
 	defer func() {
 		a.settle(round, how, took)
@@ -142,7 +142,7 @@ func (a *Adaptive) run(ctx context.Context, op func(context.Context) error, roun
 type outcome int
 
 const (
-	ended    outcome = iota // it says nothing: latency of failures is no measure
+	unknown  outcome = iota // it says nothing: latency of failures is no measure
 	served                  // its latency counts
 	rejected                // the service is overloaded
 )
@@ -154,7 +154,7 @@ func (a *Adaptive) judge(ctx context.Context, err error) outcome {
 	case ctx.Err() == nil && a.overload(err):
 		return rejected
 	}
-	return ended
+	return unknown
 }
 
 // settle gives back a call's place and lets the algorithm know how it went.

@@ -1,18 +1,17 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/pipeline/seq"
 )
 
 // A server serves capacity calls at a time in base each. With more of them in
@@ -136,7 +135,131 @@ func TestAdaptiveSimulation(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write adaptive.svg anew")
-var _ = bytes.MinRead
-var _ = fmt.Sprint
-var _ = os.Args
+func TestAdaptiveStaysWithinBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &server{base: 10 * time.Millisecond}
+		srv.capacity.Store(64)
+		var limits []int
+		policy := NewAdaptive(AdaptiveConfig{Min: 3, Max: 20, OnChange: func(n int) { limits = append(limits, n) }})
+		if got := policy.Limit(); got != 3 {
+			t.Errorf("begins at %d, want Min", got)
+		}
+		load{policy, srv}.run(t.Context(), 3000)
+		if got := policy.Limit(); got != 20 {
+			t.Errorf("limit %d, want Max", got)
+		}
+		srv.capacity.Store(1)
+		load{policy, srv}.run(t.Context(), 3000)
+		if got := policy.Limit(); got > 5 {
+			t.Errorf("limit %d, want about Min", got)
+		}
+		if len(limits) < 5 || limits[0] != 6 || limits[1] != 12 || limits[2] != 20 || limits[len(limits)-1] != policy.Limit() {
+			t.Errorf("changes: %v", limits)
+		}
+	})
+}
+
+// Without enough callers to reach the limit there is no telling whether more would
+// do: the limit stays.
+func TestAdaptiveDoesNotGrowUnused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := NewAdaptive(AdaptiveConfig{Min: 4})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				for range 1000 {
+					policy.Do(t.Context(), func(ctx context.Context) error { return sleep(ctx, time.Millisecond) })
+				}
+			})
+		}
+		wg.Wait()
+		if got := policy.Limit(); got != 4 {
+			t.Errorf("limit %d, want 4", got)
+		}
+	})
+}
+
+func TestAdaptiveJudges(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	tests := []struct {
+		name       string
+		ctx        context.Context
+		isOverload func(error) bool
+		err        error
+		want       outcome
+	}{
+		{"success", t.Context(), nil, nil, served},
+		{"ErrSkip", t.Context(), nil, seq.ErrSkip, served},
+		{"failure", t.Context(), nil, errBoom, unknown},
+		{"timeout", t.Context(), nil, &timeoutError{1, errBoom}, rejected},
+		{"deadline", t.Context(), nil, context.DeadlineExceeded, rejected},
+		{"the caller gave up", ended, nil, context.DeadlineExceeded, unknown},
+		{"IsOverload", t.Context(), func(err error) bool { return err == errBoom }, errBoom, rejected},
+		{"IsOverload and who gave up", ended, func(error) bool { return true }, errBoom, unknown},
+	}
+	for _, tt := range tests {
+		if got := NewAdaptive(AdaptiveConfig{IsOverload: tt.isOverload}).judge(tt.ctx, tt.err); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestAdaptiveCallbacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var policy *Adaptive
+		calls := 0
+		policy = NewAdaptive(AdaptiveConfig{Max: 4, OnChange: func(int) {
+			if calls++; calls == 1 {
+				panic("in OnChange")
+			}
+			policy.Limit()
+			policy.Do(t.Context(), always(nil))
+		}})
+		panics := 0
+		for range 500 {
+			func() {
+				defer func() {
+					if recover() != nil {
+						panics++
+					}
+				}()
+				policy.Do(t.Context(), func(ctx context.Context) error { return sleep(ctx, time.Millisecond) })
+			}()
+		}
+		if panics != 1 || calls < 1 || policy.running != 0 {
+			t.Errorf("%d panics, %d calls of OnChange, %d running", panics, calls, policy.running)
+		}
+	})
+}
+
+func TestAdaptiveWaitEndsWithContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := NewAdaptive(AdaptiveConfig{Max: 1})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			policy.Do(t.Context(), func(ctx context.Context) error { return sleep(ctx, time.Minute) })
+		}()
+		synctest.Wait()
+		cause := errors.New("enough")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
+		defer cancel()
+		begin := time.Now()
+		err := policy.Do(ctx, always(nil))
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cause) || time.Since(begin) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		<-done
+	})
+}
+
+func ExampleNewAdaptive() {
+	// Give it more workers than the service can ever use: it finds out how many
+	// calls at once make sense, and follows when that changes.
+	adaptive := NewAdaptive(AdaptiveConfig{Max: 64})
+	call := Wrap(func(_ context.Context, n int) (int, error) { return n * n, nil }, adaptive)
+	ctx := context.Background()
+	fmt.Println(seq.Collect(seq.MapConcurrent(ctx, seq.Of(1, 2, 3), 64, call)))
+	// Output: [1 4 9] <nil>
+}

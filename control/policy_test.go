@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"example.com/pipeline/seq"
 )
@@ -187,6 +188,19 @@ func TestWrapCallsDoNotMix(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A pooled frame keeps neither the item nor the result alive.
+func TestWrapLetsGo(t *testing.T) {
+	call := Wrap(func(_ context.Context, p *[64]int) (*[64]int, error) { return p, nil }, new(Gate))
+	item := new([64]int)
+	gone := weak.Make(item)
+	call(t.Context(), item)
+	item = nil
+	runtime.GC() // one: two would empty the pool
+	if gone.Value() != nil {
+		t.Error("the item is kept")
+	}
 }
 
 // A policy that breaks the rules hurts neither its own call nor others.
