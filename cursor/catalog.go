@@ -32,6 +32,7 @@ type indexInfo struct {
 	name    string
 	primary bool          // it is the primary key's
 	unique  bool          // in its columns that are not extra
+	ignored bool          // it keeps rows unique, but the planner is told not to use it
 	columns []indexColumn // in order
 }
 
@@ -91,7 +92,7 @@ func (t *tableInfo) isUnique(key []string) bool {
 // of them up or all down: an index can be read both ways.
 func (t *tableInfo) isOrdered(key []string) bool {
 	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
-		if len(x.columns) < len(key) {
+		if x.ignored || len(x.columns) < len(key) {
 			return false
 		}
 		for i, name := range key {

@@ -133,13 +133,17 @@ func (d mysqlDialect) readIndexes(ctx context.Context, db Querier, info *tableIn
 		if column["INDEX_TYPE"] != "BTREE" {
 			return nil
 		}
-		x := indexInfo{name: column["INDEX_NAME"], primary: column["INDEX_NAME"] == "PRIMARY", unique: column["NON_UNIQUE"] == "0"}
+		x := indexInfo{
+			name:    column["INDEX_NAME"],
+			primary: column["INDEX_NAME"] == "PRIMARY",
+			unique:  column["NON_UNIQUE"] == "0",
+			ignored: column["IGNORED"] == "YES" || column["IS_VISIBLE"] == "NO",
+		}
 		c := indexColumn{
 			name: column["COLUMN_NAME"], // "" for an expression
 			desc: column["COLLATION"] == "D",
-			// A prefix of a column neither sorts it nor makes it unique, and the planner
-			// passes over an index that it is told to ignore.
-			other: column["SUB_PART"] != "" || column["IGNORED"] == "YES" || column["IS_VISIBLE"] == "NO",
+			// A prefix of a column neither sorts it nor makes it unique.
+			other: column["SUB_PART"] != "",
 		}
 		if n := len(info.indexes); n == 0 || info.indexes[n-1].name != x.name {
 			info.indexes = append(info.indexes, x)

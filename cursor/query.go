@@ -39,7 +39,8 @@ type Query[T, P any] struct {
 	// parentheses, so an OR needs none.
 	Where string
 
-	// Args are the values of the placeholders in Select, From and Where.
+	// Args are the values of the placeholders in From and Where. Select has none: the
+	// key is also looked up without it.
 	Args []any
 
 	// Key lists the columns that the rows are ordered by. Together they must be

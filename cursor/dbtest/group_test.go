@@ -75,7 +75,7 @@ func createGroup(t *testing.T, db database) {
 		ddl += " WITHOUT ROWID" // one tree less to fill
 	}
 	exec(t, db.DB, ddl, "INSERT INTO t (a, b, v) "+fmt.Sprintf(series, groupSize+2000,
-			fmt.Sprintf("CASE WHEN i <= 1000 THEN 1 WHEN i <= %d THEN 2 ELSE 3 END, i, 'x'", groupSize+1000)))
+		fmt.Sprintf("CASE WHEN i <= 1000 THEN 1 WHEN i <= %d THEN 2 ELSE 3 END, i, 'x'", groupSize+1000)))
 	if db.name != "sqlite" { // whose planner does not need it here
 		exec(t, db.DB, map[string]string{"postgres": "ANALYZE t", "mariadb": "ANALYZE TABLE t"}[db.name])
 	}
