@@ -101,7 +101,7 @@ func simulate(ctx context.Context) []frameOfTime {
 			frames = append(frames, frameOfTime{
 				at:    time.Since(begin),
 				limit: float64(policy.Limit()), throughput: float64(served) / every.Seconds(),
-				latency:   latency.Seconds() * 1000 / float64(max(served, 1)),
+				latency:   latency.Seconds() * 1000 / float64(served), // NaN where no call has ended
 				bestLimit: c, bestThroughput: c / srv.base.Seconds(), bestLat: srv.base.Seconds() * 1000,
 			})
 			served, latency = 0, 0
@@ -154,13 +154,17 @@ func drawPlot(frames []frameOfTime) string {
 			fmt.Fprintf(&b, "<line x1=\"60\" x2=\"740\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"54\" y=\"%.1f\" text-anchor=\"end\">%.0f</text>\n",
 				y(tick), y(tick), y(tick)+4, tick)
 		}
-		for class, of := range map[string]func(frameOfTime) float64{"best": p.best, "measured": p.of} {
-			points := make([]string, len(frames))
-			for j, f := range frames {
-				points[j] = fmt.Sprintf("%.1f,%.1f", x(f), y(of(f)))
+		curve := func(class string, of func(frameOfTime) float64) {
+			var points []string
+			for _, f := range frames {
+				if v := of(f); !math.IsNaN(v) {
+					points = append(points, fmt.Sprintf("%.1f,%.1f", x(f), y(v)))
+				}
 			}
 			fmt.Fprintf(&b, "<polyline class=%q points=%q/>\n", class, strings.Join(points, " "))
 		}
+		curve("best", p.best)
+		curve("measured", p.of)
 	}
 	for s := 0; s <= int(end); s++ {
 		fmt.Fprintf(&b, "<text x=\"%.0f\" y=\"612\" text-anchor=\"middle\">%d s</text>\n", 60+680*float64(s)/end, s)

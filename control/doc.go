@@ -1,0 +1,50 @@
+// Package control governs how calls are made and how streams flow: policies around
+// a function, and stages that hold a stream up.
+//
+// # Policies
+//
+// A [Policy] governs one call; [Wrap] puts policies around a function, the first
+// outermost, so that it fits [seq.MapConcurrent] and its like:
+//
+//	call := control.Wrap(fetch,
+//		control.Retry{Pause: gate},
+//		control.NewBreaker(control.BreakerConfig{Hold: true}),
+//		control.Rate(control.NewPacer(1000)),
+//		control.Timeout(3*time.Second))
+//	for page, err := range seq.MapConcurrent(ctx, urls, 8, call) {
+//
+// [Timeout] bounds the time of a call, [Retry] makes it again, [Breaker] stops it
+// where it would fail anyhow, [InFlight] and [Adaptive] bound how many run at once,
+// [Rate] how many begin in a second, and [Gate] holds them up by hand. Two more are
+// functions around the function, since they deal with its results: [Hedge] makes up
+// for slow calls, [Idempotent] makes a call once for each key.
+//
+// What a policy costs a call that succeeds is some tens of nanoseconds and no
+// allocation, but for Timeout, which costs what [context.WithTimeout] does.
+//
+// # To wait is to stop the source
+//
+// A pipeline is pulled. So a retry that sleeps, an open breaker with Hold, a closed
+// gate and a limiter without a token all do the same: they stop the pull, and with
+// it the source. Nothing is dropped, no call is refused, and no connection is held.
+// Where a call must not wait for an open breaker, leave Hold off and get [ErrOpen].
+//
+// # Rules
+//
+// Policies are safe for concurrent use, and may be shared by any number of functions
+// and pipelines; that is how several of them keep one limit together. They start no
+// goroutine and need no closing; only Hedge has goroutines, which have ended when
+// the call has.
+//
+// When ctx ends, whatever waits returns the error of [seq.ContextError] at once, or
+// one that Is it. A call that panics or leaves by [runtime.Goexit] does so through
+// all policies, which count it as a failure and give back what it held.
+// [seq.ErrSkip] is no failure.
+//
+// Callbacks such as OnRetry and OnChange run in the goroutine of one of the callers,
+// without a lock held: they may call whatever they like, also of this package, and
+// a panic in one surfaces there.
+//
+// All time is that of package time, so that everything can be tested in a bubble of
+// testing/synctest. What waits there waits on the fake clock.
+package control
