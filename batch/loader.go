@@ -116,6 +116,10 @@ type request[K comparable, V any] struct {
 	timer *time.Timer
 	task  *seq.Task // runs fetch
 
+	wake    chan struct{} // closed when done is, or when the loader's ctx ends
+	woken   sync.Once     // closes wake
+	unwatch func() bool   // ends the wait for the end of the loader's ctx
+
 	done    chan struct{} // closed when what follows is there
 	values  []V
 	found   []bool
