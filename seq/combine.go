@@ -1,6 +1,7 @@
 package seq
 
 import (
+	"errors"
 	"iter"
 	"slices"
 )
@@ -61,8 +62,8 @@ func MergeSorted[T any](compare func(a, b T) int, ins ...iter.Seq2[T, error]) it
 		finished := false
 		m := merger[T]{compare: compare, heads: make([]head[T], 0, len(ins))}
 		for i, in := range ins {
-			next, stop := iter.Pull2(in)
-			defer stopPulled(stop, &finished) // each by itself: a panic in one must not skip the others
+			next, stop := pulled(in, &finished)
+			defer stop() // each by itself: a panic in one must not skip the others
 			m.heads = append(m.heads, head[T]{stream: i, next: next})
 		}
 		m.run(yield)
@@ -70,15 +71,35 @@ func MergeSorted[T any](compare func(a, b T) int, ins ...iter.Seq2[T, error]) it
 	}
 }
 
-// stopPulled stops a stream run by [iter.Pull2]. Where the loop has not finished
-// it is being left by a panic or Goexit, and then a panic of the stream's own
-// clean-up must not cover that up.
-func stopPulled(stop func(), finished *bool) {
-	if !*finished {
-		defer func() { _ = recover() }() // what stop panics with; the loop's own panic is out of its reach
+// pulled is [iter.Pull2] for a loop that sets finished when it comes to its end by
+// itself. Where it has not when stop is called, it is being left by a panic or Goexit.
+//
+// Then the stream's yield panics, too, instead of returning false: that tells the
+// stages of the stream what is going on, and concurrent ones end the Scope around
+// them before they wait for their source. The panic ends here, together with one of the
+// stream's own clean-up; the loop's own is out of its reach.
+func pulled[T any](in iter.Seq2[T, error], finished *bool) (next func() (T, error, bool), stop func()) {
+	leaving := false
+	next, stopPull := iter.Pull2(func(yield func(T, error) bool) {
+		in(func(v T, err error) bool {
+			goOn := yield(v, err)
+			if leaving {
+				panic(errLeft)
+			}
+			return goOn
+		})
+	})
+	return next, func() {
+		if !*finished {
+			leaving = true
+			defer func() { _ = recover() }()
+		}
+		stopPull()
 	}
-	stop()
 }
+
+// errLeft is what a pulled stream panics with where its loop is left by a panic or Goexit.
+var errLeft = errors.New("seq: the loop has been left by a panic or Goexit")
 
 // A head is the item that a stream has come to.
 type head[T any] struct {
@@ -194,9 +215,9 @@ func Zip[A, B, C any](a iter.Seq2[A, error], b iter.Seq2[B, error], join func(A,
 	checkStream("Zip", b)
 	checkFunc("Zip", "join", join == nil)
 	return func(yield func(C, error) bool) {
-		nextB, stop := iter.Pull2(b)
 		finished := false
-		defer stopPulled(stop, &finished)
+		nextB, stop := pulled(b, &finished)
+		defer stop()
 		ended := false
 		a(func(va A, err error) bool {
 			if ended {

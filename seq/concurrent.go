@@ -91,6 +91,7 @@ func ForEachConcurrent[T any](ctx context.Context, in iter.Seq2[T, error], n int
 
 func mapPool[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], n int,
 	fn func(context.Context, T) (U, error), ordered bool, opts []Option) iter.Seq2[U, error] {
+	checkContext(name, ctx)
 	checkStream(name, in)
 	checkAtLeast(name, "n", n, 1)
 	checkFunc(name, "fn", fn == nil)

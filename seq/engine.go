@@ -2,6 +2,7 @@ package seq
 
 import (
 	"context"
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -52,10 +53,7 @@ const (
 
 // makeRing returns a ring with room for n values at least.
 func makeRing[V any](n int) ring[V] {
-	size := 1
-	for size < n {
-		size *= 2
-	}
+	size := 1 << bits.Len(uint(n-1)) // a power of two
 	r := ring[V]{make([]cell[V], size), uint64(size - 1)}
 	for i := range r.cells {
 		r.cells[i].turn.Store(uint64(i)<<2 | free)
@@ -240,7 +238,7 @@ func (c *crew) fail(value any) {
 	}
 	c.failed.Store(true)
 	c.cancel()
-	endScope(c.outer)
+	endScopes(c.outer)
 	c.consumer.wake()
 }
 
@@ -253,7 +251,7 @@ func (c *crew) over() bool { return c.failed.Load() || c.outer.Err() != nil }
 func (c *crew) join() {
 	c.cancel()
 	if c.inBody {
-		endScope(c.outer)
+		endScopes(c.outer)
 	}
 	c.wg.Wait()
 	switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"sync/atomic"
 )
 
@@ -32,9 +33,10 @@ const fanAhead = 7
 // Reuse: as often as in.
 func Branch[T, U any](ctx context.Context, in iter.Seq2[T, error], route func(T, error) int,
 	branches ...Stage[T, U]) iter.Seq2[U, error] {
+	checkContext("Branch", ctx)
 	checkStream("Branch", in)
 	checkFunc("Branch", "route", route == nil)
-	checkStages("Branch", branches)
+	branches = checkStages("Branch", branches)
 	return fanOut("Branch", ctx, in, branches, func(f *fan[T, U], v T, err error) {
 		i := route(v, err)
 		if i < 0 || i >= len(f.inputs) {
@@ -53,8 +55,9 @@ func Branch[T, U any](ctx context.Context, in iter.Seq2[T, error], route func(T,
 // Reads ahead: at most 16 pairs a branch.
 // Reuse: as often as in.
 func Broadcast[T, U any](ctx context.Context, in iter.Seq2[T, error], branches ...Stage[T, U]) iter.Seq2[U, error] {
+	checkContext("Broadcast", ctx)
 	checkStream("Broadcast", in)
-	checkStages("Broadcast", branches)
+	branches = checkStages("Broadcast", branches)
 	return fanOut("Broadcast", ctx, in, branches, func(f *fan[T, U], v T, err error) {
 		for i := range f.inputs {
 			f.inputs[i].send(v, err)
@@ -73,6 +76,7 @@ func Broadcast[T, U any](ctx context.Context, in iter.Seq2[T, error], branches .
 // Reads ahead: at most 16 pairs a lane.
 // Reuse: as often as in and the lanes' stages.
 func Fork[T, U any](ctx context.Context, in iter.Seq2[T, error], n int, lane func(i int) Stage[T, U]) iter.Seq2[U, error] {
+	checkContext("Fork", ctx)
 	checkStream("Fork", in)
 	checkAtLeast("Fork", "n", n, 1)
 	checkFunc("Fork", "lane", lane == nil)
@@ -80,11 +84,11 @@ func Fork[T, U any](ctx context.Context, in iter.Seq2[T, error], n int, lane fun
 	for i := range stages {
 		stages[i] = lane(i)
 	}
-	checkStages("Fork", stages)
-	return fanOut("Fork", ctx, in, stages, nil)
+	return fanOut("Fork", ctx, in, checkStages("Fork", stages), nil)
 }
 
-func checkStages[T, U any](name string, stages []Stage[T, U]) {
+// checkStages returns a copy of the stages that is safe from the caller.
+func checkStages[T, U any](name string, stages []Stage[T, U]) []Stage[T, U] {
 	if len(stages) == 0 {
 		panic("seq." + name + ": there must be at least one branch")
 	}
@@ -93,6 +97,7 @@ func checkStages[T, U any](name string, stages []Stage[T, U]) {
 			panic(fmt.Sprintf("seq.%s: the stage of branch %d must not be nil", name, i))
 		}
 	}
+	return slices.Clone(stages)
 }
 
 // A fan is one loop over Branch, Broadcast or Fork: a source, a goroutine for each
@@ -107,8 +112,9 @@ type fan[T, U any] struct {
 	queue  queue[pair[T]] // to whichever stage is free; for Fork alone
 	room   credits        // for pairs in the queue
 
-	failing   atomic.Bool // in has failed, and final says why
-	delivered atomic.Bool // a stage has been given the final error: it is its to pass on
+	running   atomic.Int32 // stages that have not ended
+	failing   atomic.Bool  // in has failed, and final says why
+	delivered atomic.Bool  // a stage has been given the final error: it is its to pass on
 }
 
 func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], stages []Stage[T, U],
@@ -117,6 +123,7 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 		f := &fan[T, U]{in: in, choose: choose}
 		f.init(ctx, len(stages), fanAhead)
 		f.room = makeCredits(len(stages))
+		f.running.Store(int32(len(stages)))
 		if choose == nil {
 			f.queue.init(len(stages))
 		} else {
@@ -142,9 +149,14 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 
 // run runs stage i, whose stream is out.
 func (f *fan[T, U]) run(i int, out iter.Seq2[U, error]) {
-	if f.choose != nil {
-		defer f.inputs[i].close() // what comes for it from now on is dropped
-	}
+	defer func() {
+		if f.running.Add(-1) == 0 {
+			f.room.close() // there is nobody left to pull for, even while the body is busy
+		}
+		if f.choose != nil {
+			f.inputs[i].close() // what comes for it from now on is dropped
+		}
+	}()
 	out(f.lanes[i].push)
 	f.lanes[i].finish()
 }
@@ -230,6 +242,9 @@ func (f *fan[T, U]) consume(yield func(U, error) bool) {
 			break
 		}
 		r := l.take()
+		if r.err != nil && f.over() {
+			break // the error may be that of an interrupted callback
+		}
 		if r.err != nil && !IsItemError(r.err) && f.fromSource(r.err) {
 			last = r.err
 			l.close()
@@ -248,7 +263,7 @@ func (f *fan[T, U]) consume(yield func(U, error) bool) {
 // fromSource reports whether a final error that a stage yielded is the one of in. One
 // that cannot be compared is taken for it: to wait for the other stages loses nothing.
 func (f *fan[T, U]) fromSource(err error) bool {
-	return f.failing.Load() && (errors.Is(err, f.final) || !reflect.TypeOf(f.final).Comparable())
+	return f.failing.Load() && (!reflect.ValueOf(f.final).Comparable() || errors.Is(err, f.final))
 }
 
 // stop lets go of the source and of all stages. The source comes first, so that it

@@ -19,6 +19,7 @@ import (
 // Reuse: as often as in and what fn returns.
 func FlatMapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n int,
 	fn func(context.Context, T) iter.Seq2[U, error], opts ...Option) iter.Seq2[U, error] {
+	checkContext("FlatMapConcurrent", ctx)
 	checkStream("FlatMapConcurrent", in)
 	checkAtLeast("FlatMapConcurrent", "n", n, 1)
 	checkFunc("FlatMapConcurrent", "fn", fn == nil)

@@ -125,6 +125,9 @@ func (c *collector[T]) collect(yield func(T, error) bool) {
 			break
 		}
 		p := l.take()
+		if p.err != nil && c.over() {
+			break // the error may be that of an interrupted callback
+		}
 		if !emit(&c.crew, yield, p.v, p.err) || p.err != nil && !IsItemError(p.err) {
 			return
 		}

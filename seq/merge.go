@@ -2,8 +2,8 @@ package seq
 
 import (
 	"context"
-	"fmt"
 	"iter"
+	"slices"
 )
 
 // mergeAhead is how many pairs Merge holds of each stream, at most.
@@ -17,12 +17,9 @@ const mergeAhead = 16
 // Reads ahead: at most 16 pairs of each stream.
 // Reuse: as often as all of ins.
 func Merge[T any](ctx context.Context, ins ...iter.Seq2[T, error]) iter.Seq2[T, error] {
-	for i, in := range ins {
-		if in == nil {
-			panic(fmt.Sprintf("seq.Merge: stream %d must not be nil", i))
-		}
-	}
-	return merged(ctx, mergeAhead, ins)
+	checkContext("Merge", ctx)
+	checkStreams("Merge", ins)
+	return merged(ctx, mergeAhead, slices.Clone(ins))
 }
 
 // Buffer lets the source run up to n pairs ahead of the consumer, in a goroutine of
@@ -33,6 +30,7 @@ func Merge[T any](ctx context.Context, ins ...iter.Seq2[T, error]) iter.Seq2[T, 
 // Reads ahead: at most n pairs.
 // Reuse: as often as in.
 func Buffer[T any](ctx context.Context, in iter.Seq2[T, error], n int) iter.Seq2[T, error] {
+	checkContext("Buffer", ctx)
 	checkStream("Buffer", in)
 	checkAtLeast("Buffer", "n", n, 1)
 	return merged(ctx, n, []iter.Seq2[T, error]{in})

@@ -51,6 +51,7 @@ func newPool[T, U any](ctx context.Context, in iter.Seq2[T, error], n, window in
 	fn func(context.Context, T) (U, error), ordered bool) *pool[T, U] {
 	p := &pool[T, U]{in: in, fn: fn, window: makeCredits(window)}
 	p.crew.init(ctx)
+	p.crew.ctx = leaveScopes(p.crew.ctx)
 	p.squad.init(n, func() { p.start(p.labour) }, p.any)
 	if ordered {
 		p.ring = makeRing[task[T, U]](window)
@@ -176,7 +177,7 @@ func (p *pool[T, U]) publish(c *cell[task[T, U]], pos uint64) {
 func (p *pool[T, U]) consume(yield func(U, error) bool) {
 	for {
 		r, ok := p.await()
-		if !ok {
+		if !ok || r.err != nil && p.over() { // the error may be that of an interrupted call
 			break
 		}
 		p.got++

@@ -3,6 +3,7 @@ package seq
 import (
 	"context"
 	"iter"
+	"sync/atomic"
 )
 
 // Scope builds a stream inside a context that ends with the loop. A source that can
@@ -16,8 +17,8 @@ import (
 //
 // build is called once a loop. Its context ends, with [context.Canceled], before
 // the stages that build returned see that the consumer has left, however it left,
-// and when one of their goroutines panics. The consumer is whatever ranges over the
-// Scope: put a stage that ends by itself, such as [Take], around it and not inside.
+// and when one of them panics. The consumer is whatever ranges over the Scope: put
+// a stage that ends by itself, such as [Take], around it and not inside.
 // Lanes of a [Branch], [Broadcast] or [Fork] whose callbacks wait for their context
 // need a Scope around the whole.
 //
@@ -26,6 +27,7 @@ import (
 // Reads ahead: nothing of its own.
 // Reuse: always; build is called anew.
 func Scope[T any](ctx context.Context, build func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	checkContext("Scope", ctx)
 	checkFunc("Scope", "build", build == nil)
 	return func(yield func(T, error) bool) {
 		var none T
@@ -33,52 +35,83 @@ func Scope[T any](ctx context.Context, build func(context.Context) iter.Seq2[T, 
 			yield(none, err)
 			return
 		}
-		end := new(scopeEnd)
-		inner, cancel := context.WithCancel(context.WithValue(ctx, scopeKey{}, end))
-		end.cancel = cancel
-		defer cancel()
+		inner, end := enterScope(ctx)
+		defer end.cancel()
 		in := build(inner)
 		checkStream("Scope", in)
 
-		over := false // nothing may be yielded any more
+		ended := false // nothing may be yielded any more
 		in(func(v T, err error) bool {
-			if over {
+			// Where a panic inside has ended the scope, what comes is only the echo of that
+			// end. The panic itself is on its way.
+			if ended || end.failed.Load() {
 				return false
 			}
 			// Deferred here, not above: when the body panics, the stages inside wait for
 			// their source while this frame's caller unwinds, so the source must know first.
-			over = true
+			ended = true
 			defer func() {
-				if over {
-					cancel()
+				if ended {
+					end.cancel()
 				}
 			}()
 			if err := ContextError(ctx); err != nil {
 				yield(none, err)
 				return false
 			}
-			over = !yield(v, err) || err != nil && !IsItemError(err)
-			return !over
+			ended = !yield(v, err) || err != nil && !IsItemError(err)
+			return !ended
 		})
-		if !over {
-			if err := ContextError(ctx); err != nil {
-				yield(none, err)
-			}
+		if ended {
+			return
+		}
+		err := ContextError(ctx)
+		if err == nil && end.failed.Load() {
+			err = ContextError(inner) // somebody has recovered from the panic
+		}
+		if err != nil {
+			yield(none, err)
 		}
 	}
 }
 
-// A scopeEnd is how a crew inside a Scope ends its context; scopeKey is its key there.
-type (
-	scopeEnd struct{ cancel context.CancelFunc }
-	scopeKey struct{}
-)
+// A scopeEnd is how what is inside a Scope ends the Scope's context.
+type scopeEnd struct {
+	cancel context.CancelFunc
+	failed atomic.Bool // a panic or Goexit inside has ended it
+	outer  *scopeEnd   // of the Scope around it, or nil
+}
 
-// endScope ends the innermost Scope around ctx, if there is one. It is for a crew that
-// a panic or Goexit passes through: it has to wait for goroutines that only know the
-// Scope's context before it lets the panic go on to the Scope.
-func endScope(ctx context.Context) {
-	if end, ok := ctx.Value(scopeKey{}).(*scopeEnd); ok {
+// scopeKey is the key of the innermost *scopeEnd in a context.
+type scopeKey struct{}
+
+func scopeOf(ctx context.Context) *scopeEnd {
+	end, _ := ctx.Value(scopeKey{}).(*scopeEnd)
+	return end
+}
+
+func enterScope(ctx context.Context) (context.Context, *scopeEnd) {
+	end := &scopeEnd{outer: scopeOf(ctx)}
+	ctx, end.cancel = context.WithCancel(context.WithValue(ctx, scopeKey{}, end))
+	return ctx, end
+}
+
+// endScopes ends all Scopes around ctx. It is for a crew that a panic or Goexit passes
+// through: it has to wait for goroutines that only know a Scope's context before it
+// lets the panic go on to that Scope, and these may know any of the Scopes.
+func endScopes(ctx context.Context) {
+	for end := scopeOf(ctx); end != nil; end = end.outer {
+		end.failed.Store(true)
 		end.cancel()
 	}
+}
+
+// leaveScopes returns ctx for a callback, from which it depends whether a panic in a
+// loop of its own goes on to the Scopes around the stage. Where it does, the stage's
+// crew ends them.
+func leaveScopes(ctx context.Context) context.Context {
+	if scopeOf(ctx) == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, scopeKey{}, (*scopeEnd)(nil))
 }
