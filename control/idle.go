@@ -19,6 +19,9 @@ import (
 // yielded at once; a source that does not look at its context is waited for when the loop
 // ends. The time that build takes counts, too.
 //
+// What build returns is the source and nothing else: a gate or a rate limit in it would
+// be taken for a source that is idle. They belong around the stream of IdleTimeout.
+//
 // Ends: with the stream that build returns, at a final error, after d without a pair, or at once when ctx ends.
 // Owns: one goroutine, which runs build and its stream; it has exited when the loop has.
 // Reads ahead: nothing.

@@ -44,9 +44,10 @@ func RateLimit[T any](ctx context.Context, in iter.Seq2[T, error], l Limiter) it
 			yield(none, err)
 			return
 		}
+		waiting := endless{ctx}
 		for v, err := range in {
 			if err == nil {
-				if end := token(ctx, l); end != nil {
+				if end := token(&waiting, l); end != nil {
 					yield(none, end)
 					return
 				}
@@ -64,8 +65,8 @@ func RateLimit[T any](ctx context.Context, in iter.Seq2[T, error], l Limiter) it
 
 // token waits for a token of l. Its error is final, whatever l's is: the join sees
 // to that.
-func token(ctx context.Context, l Limiter) error {
-	err := l.Wait(endless{ctx})
+func token(ctx *endless, l Limiter) error {
+	err := l.Wait(ctx)
 	if end := seq.ContextError(ctx); end != nil {
 		return end
 	}

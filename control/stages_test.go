@@ -347,3 +347,43 @@ func randomSchedule(t *testing.T, rnd *rand.Rand) {
 		}
 	}
 }
+
+// What a stage costs an item, of a source that never waits.
+func BenchmarkStages(b *testing.B) {
+	ctx := b.Context()
+	for _, bench := range []struct {
+		name  string
+		stage func(intStream) intStream
+	}{
+		{"none", func(in intStream) intStream { return in }},
+		{"RateLimit", func(in intStream) intStream {
+			return RateLimit(ctx, in, limiterFunc(func(context.Context) error { return nil }))
+		}},
+		{"Throttle", func(in intStream) intStream { return Throttle(in, 1) }},
+		{"Sample", func(in intStream) intStream { return Sample(ctx, in, time.Millisecond) }},
+		{"Gated", func(in intStream) intStream { return Gated(ctx, in, new(Gate)) }},
+		{"IdleTimeout", func(in intStream) intStream { return IdleTimeout(ctx, time.Minute, fixed(in)) }},
+		{"Progress", func(in intStream) intStream { return Progress(in, ProgressConfig{}, func(Report) {}) }},
+		{"Heartbeat", func(in intStream) intStream { return Heartbeat(ctx, in, time.Second, func(Beat) {}) }},
+		{"Observe", func(in intStream) intStream { return Observe(NewMonitor(), "x", in) }},
+		{"seq.Pull", func(in intStream) intStream {
+			return func(yield func(int, error) bool) {
+				p := seq.Pull(in, 0)
+				defer p.Stop()
+				for v, err, ok := p.Next(ctx); ok && yield(v, err); v, err, ok = p.Next(ctx) {
+				}
+			}
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			in := func(yield func(int, error) bool) {
+				for i := 0; i < b.N && yield(i, nil); i++ {
+				}
+			}
+			if err := seq.Drain(bench.stage(in)); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
