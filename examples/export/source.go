@@ -10,6 +10,7 @@ import (
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/sqlstore"
 	"example.com/pipeline/seq"
 )
 
@@ -47,9 +48,11 @@ func (e *export) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if e.store == "db" {
-		if e.stores, err = databaseStore(ctx, e.db); err != nil {
-			return fmt.Errorf("-store db: %w", err)
+		store := sqlstore.New(e.db.DB, e.db.dialect)
+		if err := store.Migrate(ctx); err != nil {
+			return fmt.Errorf("-store db: make the table for checkpoints: %w", err)
 		}
+		e.stores = store
 	}
 	return e.prepareQuery(ctx)
 }
@@ -72,7 +75,7 @@ func (e *export) prepareQuery(ctx context.Context) error {
 		}
 	}
 	q.Where = e.where
-	q.Page = cursor.PageConfig{Size: e.page, Prefetch: 0.5, Retry: e.retry().Do}
+	q.Page = cursor.PageConfig{Size: e.page, Prefetch: 0.01, Retry: e.retry().Do}
 	types, err := e.columnTypes(ctx, q.Select, q.From, e.where)
 	if err != nil {
 		return advise("Is the condition valid SQL for this database?\nNothing was written.", "-where: %w", err)
