@@ -125,7 +125,7 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 		f.room = makeCredits(len(stages))
 		f.running.Store(int32(len(stages)))
 		if choose == nil {
-			f.queue.init(len(stages))
+			f.queue.init(len(stages), nil)
 		} else {
 			f.inputs = make([]lane[T], len(stages))
 			for i := range f.inputs {
@@ -192,7 +192,7 @@ func (f *fan[T, U]) taker(i int) func() (pair[T], bool) {
 	if f.choose != nil {
 		return f.inputs[i].next
 	}
-	take := f.queue.taker()
+	take := f.queue.taker(false)
 	return func() (pair[T], bool) {
 		r, ok := take()
 		if ok {

@@ -3,6 +3,7 @@ package seq
 import (
 	"context"
 	"iter"
+	"sync/atomic"
 )
 
 // FlatMapConcurrent turns each item of in into a stream and yields what the streams
@@ -14,7 +15,7 @@ import (
 // ends the whole; a final error of in waits until the streams before it have ended.
 //
 // Ends: when in and all streams have ended, at a final error, or when ctx ends.
-// Owns: n+1 goroutines; all have exited when the loop has.
+// Owns: up to n+1 goroutines; all have exited when the loop has.
 // Reads ahead: at most n items of in whose streams have not ended; of these, at most the window, 2n unless [Window] says otherwise.
 // Reuse: as often as in and what fn returns.
 func FlatMapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n int,
@@ -27,20 +28,17 @@ func FlatMapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n 
 	return func(yield func(U, error) bool) {
 		f := &flattener[T, U]{in: in, fn: fn, open: makeCredits(n)}
 		f.init(ctx, n+1, max(1, window/n))
-		f.jobs.init(n)
+		f.jobs.init(n, f.hire)
 		defer f.join()
 		defer f.stop()
 		if !f.over() {
-			for i := range n {
-				f.start(func() { f.labour(&f.lanes[i]) })
-			}
 			f.start(f.feed)
 		}
 		f.collect(yield)
 	}
 }
 
-// A flattener is one loop over FlatMapConcurrent: a source, n workers with a lane
+// A flattener is one loop over FlatMapConcurrent: a source, up to n workers with a lane
 // each, a last lane for the errors of in, and the consumer, which collects.
 type flattener[T, U any] struct {
 	collector[U]
@@ -48,6 +46,21 @@ type flattener[T, U any] struct {
 	fn   func(context.Context, T) iter.Seq2[U, error]
 	jobs queue[T]
 	open credits // for streams that have not ended
+
+	hired atomic.Int32 // workers; each gets the next lane
+}
+
+func (f *flattener[T, U]) hire() {
+	l := &f.lanes[f.hired.Add(1)-1]
+	f.start(func() { f.labour(l) })
+}
+
+// retire finishes the lanes of the workers that were never needed.
+func (f *flattener[T, U]) retire() {
+	workers := len(f.lanes) - 1
+	for i := f.jobs.retire(); i < workers; i++ {
+		f.lanes[i].finish()
+	}
 }
 
 // feed runs the source.
@@ -72,11 +85,14 @@ func (f *flattener[T, U]) feed() {
 	f.final = final
 	errs.finish()
 	f.jobs.close()
+	if !f.jobs.any() { // else a worker has been called for the last job, and retires the others
+		f.retire()
+	}
 }
 
 // labour is a worker.
 func (f *flattener[T, U]) labour(out *lane[U]) {
-	take := f.jobs.taker()
+	take := f.jobs.taker(true)
 	for {
 		v, ok := take()
 		if !ok || f.ctx.Err() != nil {
@@ -89,6 +105,7 @@ func (f *flattener[T, U]) labour(out *lane[U]) {
 		sub(out.push)
 		f.open.giveBack()
 	}
+	f.retire()
 	out.finish()
 }
 

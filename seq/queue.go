@@ -16,11 +16,13 @@ type queue[J any] struct {
 	_     cacheLine
 }
 
-// init makes room for size jobs and as many workers, which the caller starts, all of
-// them.
-func (q *queue[J]) init(size int) {
-	q.squad.init(size, nil, q.any)
-	q.started.Store(int32(size))
+// init makes room for size jobs and as many workers. hire starts one; where it is nil
+// the caller starts all of them.
+func (q *queue[J]) init(size int, hire func()) {
+	q.squad.init(size, hire, q.any)
+	if hire == nil {
+		q.started.Store(int32(size))
+	}
 	q.jobs = makeRing[J](2 * size) // never full, so that add need not wait for long
 }
 
@@ -36,11 +38,24 @@ func (q *queue[J]) add(j J) {
 	q.call()
 }
 
-func (q *queue[J]) any() bool { return q.jobs.is(q.taken.Load(), fed) }
+// any reports whether there is a job. It looks again where another worker has taken
+// the one that it looked for: who goes to sleep on a wrong no may miss the job behind.
+func (q *queue[J]) any() bool {
+	for {
+		pos := q.taken.Load()
+		if q.jobs.is(pos, fed) {
+			return true
+		}
+		if q.taken.Load() == pos {
+			return false
+		}
+	}
+}
 
 // taker returns a worker's own function to take the next job, which waits for one if
-// need be. It is false when there will be none.
-func (q *queue[J]) taker() func() (J, bool) {
+// need be. It is false when there will be none. hired tells whether the worker was
+// started by hire, which counts it as searching.
+func (q *queue[J]) taker(hired bool) func() (J, bool) {
 	var j J
 	try := func() bool {
 		for {
@@ -60,7 +75,9 @@ func (q *queue[J]) taker() func() (J, bool) {
 		}
 	}
 	return func() (got J, ok bool) {
-		if ok = q.next(false, try); ok {
+		ok = q.next(hired, try)
+		hired = false
+		if ok {
 			got = j
 			var none J
 			j = none

@@ -58,6 +58,12 @@ func (s *squad) call() {
 	}
 }
 
+// retire sees to it that no worker is started any more, and returns how many were. It
+// is for when there is no job left and none will come.
+func (s *squad) retire() (started int) {
+	return int(s.started.Swap(s.size))
+}
+
 // wake wakes one sleeping worker, if there is one.
 func (s *squad) wake() bool {
 	if !s.book() {
