@@ -89,11 +89,15 @@ type Loader[K comparable, V any] struct {
 	ctx   context.Context
 	fetch func(context.Context, []K) (map[K]V, error)
 	cfg   LoaderConfig
-	start time.Time // what slot.stored counts from
+	start time.Time           // what slot.stored counts from
+	keys  *lru[K, slot[K, V]] // cached keys in the order of use, and pinned those that are waited for
 
-	mu      sync.Mutex
-	keys    *lru[K, slot[K, V]] // cached keys in the order of use, and pinned those that are waited for
-	open    *request[K, V]      // what loads can join, or nil
+	// Every load reads what stands above without the mutex: keep that off the
+	// cache line that the mutex drags from core to core.
+	_ [64]byte
+
+	mu      sync.Mutex     // guards what keys points to, too
+	open    *request[K, V] // what loads can join, or nil
 	flights map[*request[K, V]]struct{}
 	stats   LoaderStats
 }
