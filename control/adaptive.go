@@ -30,12 +30,13 @@ type AdaptiveConfig struct {
 // first come first served.
 //
 // The limit starts at Min, doubles until latency begins to rise, then follows it by
-// the algorithm of TCP Vegas as in Netflix's concurrency-limits: up by an eighth
-// while less than a twelfth of the latency is time in a queue, down to what the
-// service can do when more than a quarter is, and down by a quarter when a call
-// fails of overload. Now and then it goes down by a quarter for a moment to measure
-// the latency without a queue. Each step takes 24 to 200 calls, or as many as are
-// in flight. Only calls that succeed tell their latency.
+// the algorithm of TCP Vegas as in Netflix's concurrency-limits: up by a fifth while
+// less than a twelfth of the latency is time in a queue, down to what the service
+// can do when more than a quarter is, and down by a tenth when a call fails of
+// overload. Now and then it goes down by a third for a moment, to measure the
+// latency without a queue. Each step takes 24 to 120 calls, more where they vary
+// more, or as many as are in flight. Only calls that succeed tell their latency.
+// Where single latencies differ by more than their mean, the limit is a rough one.
 //
 // The picture adaptive.svg beside this file shows it following a service whose
 // capacity changes. One call must not pass through the same Adaptive twice: it
