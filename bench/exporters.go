@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+
+	"example.com/pipeline/cursor"
+)
+
+const exportPage = 1000 // rows
+
+// An exporter writes the rows of a table to w as CSV, in the order of their ids.
+type exporter struct {
+	name string
+	role role
+	run  func(ctx context.Context, db *sql.DB, t task) error
+}
+
+// exporters share driver, page size, CSV and, but for the one with checkpoints,
+// the writer.
+var exporters = []exporter{
+	{"keyset pages, next page read meanwhile", ours, func(ctx context.Context, db *sql.DB, t task) error {
+		return toFile(t.Out, func(w io.Writer) error { return keyset(ctx, db, t, 0.5, w) })
+	}},
+	{"keyset pages", ours, func(ctx context.Context, db *sql.DB, t task) error {
+		return toFile(t.Out, func(w io.Writer) error { return keyset(ctx, db, t, 0, w) })
+	}},
+	{"the same with checkpoints, resumable", ours, resumable},
+	{"one streamed SELECT", peer, func(ctx context.Context, db *sql.DB, t task) error {
+		return toFile(t.Out, func(w io.Writer) error { return streamed(ctx, db, t, w) })
+	}},
+	{"OFFSET pages", peer, func(ctx context.Context, db *sql.DB, t task) error {
+		return toFile(t.Out, func(w io.Writer) error { return offset(ctx, db, t, w) })
+	}},
+}
+
+const offsetPages = "OFFSET pages"
+
+var drivers = map[string]struct {
+	name    string
+	dialect cursor.Dialect
+}{
+	"sqlite":   {"sqlite", cursor.SQLite},
+	"postgres": {"pgx", cursor.Postgres},
+}
+
+func exportInChild(t task) (a answer, err error) {
+	for _, e := range exporters {
+		if e.name != t.Contender {
+			continue
+		}
+		db, err := sql.Open(drivers[t.System].name, t.Source)
+		if err != nil {
+			return a, err
+		}
+		defer db.Close()
+		return a, e.run(context.Background(), db, t)
+	}
+	return a, unknownContender(t)
+}
+
+// toFile has write fill a new file through a buffer.
+func toFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	return errors.Join(write(w), w.Flush(), f.Close())
+}
+
+// appendRow appends a row as CSV. The values of these tables need no quotes.
+func appendRow(buf []byte, values []any) []byte {
+	for i, value := range values {
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		switch v := value.(type) {
+		case nil:
+		case int64:
+			buf = strconv.AppendInt(buf, v, 10)
+		case string:
+			buf = append(buf, v...)
+		default:
+			buf = fmt.Append(buf, v)
+		}
+	}
+	return append(buf, '\n')
+}
+
+func orders(ctx context.Context, db *sql.DB, t task, prefetch float64) (cursor.Query[cursor.Row, cursor.Key], error) {
+	q, err := cursor.Table(ctx, db, drivers[t.System].dialect, t.Table)
+	q.Page = cursor.PageConfig{Size: exportPage, Prefetch: prefetch}
+	return q, err
+}
+
+func keyset(ctx context.Context, db *sql.DB, t task, prefetch float64, w io.Writer) error {
+	q, err := orders(ctx, db, t, prefetch)
+	if err != nil {
+		return err
+	}
+	var buf []byte
+	for row, err := range q.Stream(ctx, nil) {
+		if err != nil {
+			return err
+		}
+		buf = appendRow(buf[:0], row.Values)
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resumable is the export as one should run it: it can be killed at any instant
+// and goes on where it was.
+func resumable(ctx context.Context, db *sql.DB, t task) (err error) {
+	q, err := orders(ctx, db, t, 0.5)
+	if err != nil {
+		return err
+	}
+	out, err := cursor.OpenFile(t.Out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	store, err := cursor.NewFileStore(filepath.Join(filepath.Dir(t.Out), "state"))
+	if err != nil {
+		return err
+	}
+	job, err := cursor.Open[cursor.Key](ctx, store, "bench", cursor.Attach("out", out), cursor.WithFingerprint(q.Fingerprint()), cursor.Discard())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, job.Close()) }()
+	every := cursor.Every{Items: 100_000, Interval: 5 * time.Second}
+	rows := q.Stream(ctx, job.Position())
+	var buf []byte
+	for row, err := range cursor.Track(ctx, rows, job, every, func(r cursor.Row) cursor.Key { return r.Key }) {
+		if err != nil {
+			return err
+		}
+		buf = appendRow(buf[:0], row.Values)
+		if _, err := out.Write(buf); err != nil {
+			return err
+		}
+	}
+	return job.Finish(ctx)
+}
+
+// streamed is what one writes without a library: one query, one loop.
+func streamed(ctx context.Context, db *sql.DB, t task, w io.Writer) error {
+	_, err := writeRows(ctx, db, w, "SELECT * FROM "+t.Table+" ORDER BY id")
+	return err
+}
+
+// offset is the paging that most do: the database reads and drops all rows of the
+// pages before.
+func offset(ctx context.Context, db *sql.DB, t task, w io.Writer) error {
+	for at := 0; ; at += exportPage {
+		n, err := writeRows(ctx, db, w, fmt.Sprintf("SELECT * FROM %s ORDER BY id LIMIT %d OFFSET %d", t.Table, exportPage, at))
+		if err != nil || n < exportPage {
+			return err
+		}
+	}
+}
+
+func writeRows(ctx context.Context, db *sql.DB, w io.Writer, query string) (n int, err error) {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return 0, err
+	}
+	values, dest := make([]any, len(columns)), make([]any, len(columns))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	var buf []byte
+	for ; rows.Next(); n++ {
+		if err := rows.Scan(dest...); err != nil {
+			return n, err
+		}
+		buf = appendRow(buf[:0], values)
+		if _, err := w.Write(buf); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// clients are the databases' own programs, in C.
+var clients = map[string]struct {
+	program string
+	command func(path string, t task) *exec.Cmd
+}{
+	"sqlite": {"sqlite3", func(path string, t task) *exec.Cmd {
+		return exec.Command(path, "-batch", "-readonly", t.Source,
+			".mode csv", ".separator , \\n", ".once "+t.Out, "SELECT * FROM "+t.Table+" ORDER BY id;")
+	}},
+	"postgres": {"psql", func(path string, t task) *exec.Cmd {
+		return exec.Command(path, "-qX", "-d", t.Source, "-c", `\copy (SELECT * FROM `+t.Table+` ORDER BY id) TO '`+t.Out+`' CSV`)
+	}},
+}
