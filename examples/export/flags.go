@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A config is what the command line asks for, checked.
@@ -23,6 +24,7 @@ type config struct {
 	workers      int
 	partitions   int
 	state, store string
+	lease        time.Duration
 	restart      bool
 	rows         int // of the demo database
 
@@ -72,6 +74,7 @@ func parseFlags(args []string, w io.Writer) (*config, error) {
 	f.IntVar(&c.workers, "workers", 0, "how many `partitions` to export at the same time (default: all)")
 	f.StringVar(&c.state, "state", "", "the `folder` for checkpoints (default: .pipeline-state beside -out)")
 	f.StringVar(&c.store, "store", "file", "keep the checkpoints in a file or in the exported database (db)")
+	f.DurationVar(&c.lease, "lease", 10*time.Second, "with -store db, how long a run that was killed still holds the export")
 	f.BoolVar(&c.restart, "restart", false, "export from the beginning, over what is there")
 	f.IntVar(&c.rows, "rows", 1_000_000, "`rows` of the demo database")
 	if err := f.Parse(args); err != nil {
@@ -102,6 +105,7 @@ func (c *config) complete() error {
 		{c.partitions < 1 || c.partitions > maxPartitions, fmt.Sprintf("-partitions must be from 1 to %d, not %d", maxPartitions, c.partitions)},
 		{c.workers < 0, fmt.Sprintf("-workers must not be negative, as %d is", c.workers)},
 		{c.rows < 1 || c.rows > 1_000_000_000, fmt.Sprintf("-rows must be from 1 to 1,000,000,000, not %d", c.rows)},
+		{c.lease < time.Second, fmt.Sprintf("-lease must be at least 1s, not %v", c.lease)},
 		{c.store != "file" && c.store != "db", fmt.Sprintf("-store must be file or db, not %q", c.store)},
 	} {
 		if check.bad {

@@ -36,8 +36,7 @@
 //
 // An export is known by its output file. The flags that decide what is in the
 // file (-dsn, -table, -key, -columns, -where, -format, -gzip, -partitions) must
-// stay the same until it is complete; -page, -rate, -workers and -commit may
-// change. A file that is not this export's, or that was shortened since, is never
+// stay the same until it is complete, the others may change. A file that is not this export's, or that was shortened since, is never
 // written over, unless -restart says so. A second run on the same file ends at once.
 //
 // SIGINT and SIGTERM commit what is written and end the run; a second signal ends

@@ -28,6 +28,7 @@ func TestBadFlags(t *testing.T) {
 		{"-partitions must be", []string{"-partitions=1000000"}},
 		{"-workers must", []string{"-workers=-2"}},
 		{"-store must be", []string{"-store=disk"}},
+		{"-lease must", []string{"-lease=5ms"}},
 		{"-format must be", []string{"-format=xml"}},
 		{"-rows is for the demo", []string{"-dsn=sqlite:x", "-table=x", "-rows=5"}},
 		{"-rows must be", []string{"-rows=0"}},
@@ -226,7 +227,7 @@ func TestASecondRunIsRefused(t *testing.T) {
 	for _, store := range []string{"file", "db"} {
 		dsn, dir := newDemo(t, 1000), t.TempDir()
 		args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
-		p := startSlow(t, dir, append(args, "-rate=200", "-page=10", "-store="+store)...)
+		p := startSlow(t, dir, append(args, "-rate=50", "-page=10", "-lease=3s", "-store="+store)...)
 		mustRun(t, dir, exitFailed, "Another run", append(args, "-store="+store)...)
 		mustRun(t, dir, exitFailed, "Another run", append(args, "-store="+store, "-restart")...)
 		// Neither does another folder for checkpoints get round it.

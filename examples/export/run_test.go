@@ -106,7 +106,7 @@ var kinds = []struct {
 	{"csv", []string{"-out=o.csv"}, []string{"o.csv"}},
 	{"jsonl-gzip", []string{"-out=o.jsonl.gz"}, []string{"o.jsonl.gz"}},
 	{"partitions", []string{"-out=o.csv", "-partitions=3", "-workers=2"}, []string{"o.1of3.csv", "o.2of3.csv", "o.3of3.csv"}},
-	{"store-db", []string{"-out=o.csv", "-store=db"}, []string{"o.csv"}},
+	{"store-db", []string{"-out=o.csv", "-store=db", "-lease=2s"}, []string{"o.csv"}},
 }
 
 // undisturbed exports once, and returns what is in the files: the raw bytes.
@@ -237,7 +237,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	if _, err := db.Exec("PRAGMA journal_mode = WAL"); err != nil {
 		t.Fatal(err)
 	}
-	p := startSlow(t, dir, "-dsn="+dsn, "-table=orders", "-store=db", "-rate=100", "-page=10")
+	p := startSlow(t, dir, "-dsn="+dsn, "-table=orders", "-store=db", "-lease=2s", "-rate=100", "-page=10")
 	// The commit on the way out waits for this transaction.
 	db.SetMaxOpenConns(1)
 	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {

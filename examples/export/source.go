@@ -4,13 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
-	"example.com/pipeline/cursor/sqlstore"
 	"example.com/pipeline/seq"
 )
 
@@ -48,11 +46,9 @@ func (e *export) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if e.store == "db" {
-		store := sqlstore.New(e.db.DB, e.db.dialect)
-		if err := store.Migrate(ctx); err != nil {
-			return fmt.Errorf("-store db: make the table for checkpoints: %w", err)
+		if e.stores, err = e.databaseStore(ctx); err != nil {
+			return err
 		}
-		e.stores = store
 	}
 	return e.prepareQuery(ctx)
 }
