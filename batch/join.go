@@ -54,8 +54,9 @@ type Group[K comparable, T any] struct {
 // While the loop's body runs nothing can come out; the age of a group is looked
 // at when the body comes back. Item errors of the streams pass at once.
 //
-// The memory is bounded: a pending group takes its items, its key twice, about
-// 250 bytes and 8 bytes for each stream. Each stream is read ahead by 16 items at most.
+// The memory is bounded: a pending group takes its key twice, room for an item and
+// 8 bytes for each stream, and about 130 bytes more; 172 bytes were measured for two
+// streams of integers. Each stream is read ahead by 16 items at most.
 //
 // Join panics if a field of cfg is negative, there is no stream or one is nil, or
 // key is nil. key runs in the goroutine of the loop.
