@@ -92,7 +92,7 @@ func (f *flattener[T, U]) feed() {
 
 // labour is a worker.
 func (f *flattener[T, U]) labour(out *lane[U]) {
-	take := f.jobs.taker(true)
+	take, push := f.jobs.taker(true), out.push // push made once: it is an allocation
 	for {
 		v, ok := take()
 		if !ok || f.ctx.Err() != nil {
@@ -102,7 +102,7 @@ func (f *flattener[T, U]) labour(out *lane[U]) {
 		if sub == nil {
 			panic("seq.FlatMapConcurrent: fn must not return a nil stream")
 		}
-		sub(out.push)
+		sub(push)
 		f.open.giveBack()
 	}
 	f.retire()
