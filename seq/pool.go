@@ -125,7 +125,7 @@ func (p *pool[T, U]) labour() {
 		pos, ok = p.claim()
 		return ok
 	}
-	for searching := true; p.next(searching, claim) && p.ctx.Err() == nil; searching = false {
+	for ok := p.next(true, claim); ok && p.ctx.Err() == nil; {
 		c := p.ring.at(pos)
 		v, err := p.fn(p.ctx, c.v.item)
 		switch {
@@ -137,6 +137,11 @@ func (p *pool[T, U]) labour() {
 			c.v.err = &ItemError{c.v.item, err}
 		}
 		p.publish(c, pos)
+		if next := p.taken.Load(); p.ring.is(next, fed) && p.taken.CompareAndSwap(next, next+1) {
+			pos = next // as claim does, but without a call
+		} else {
+			ok = p.next(false, claim)
+		}
 	}
 }
 
@@ -164,11 +169,17 @@ func (p *pool[T, U]) any() bool {
 	return turn > pos<<2 || p.late != nil && p.late.left(pos)
 }
 
-// publish hands over the result in c, and wakes the consumer only if it sleeps for
-// that very one.
+// publish hands over the result in c.
 func (p *pool[T, U]) publish(c *cell[task[T, U]], pos uint64) {
 	c.become(pos, done)
-	if want := p.want.Load(); want == pos+1 || want == anything {
+	if want := p.want.Load(); want != 0 {
+		p.notify(pos, want)
+	}
+}
+
+// notify wakes the consumer, but only if it sleeps for that very result.
+func (p *pool[T, U]) notify(pos, want uint64) {
+	if want == pos+1 || want == anything {
 		p.consumer.wake()
 	}
 }

@@ -116,6 +116,6 @@ func (s *squad) next(searching bool, try func() bool) bool {
 			continue
 		}
 		<-s.tokens
-		round = 0
+		round = spins // who is woken in vain goes back to sleep at once
 	}
 }
