@@ -150,6 +150,15 @@ func (l *lease) LoadTx(ctx context.Context, tx *sql.Tx) (cursor.Record, error) {
 	if err := l.usable(); err != nil {
 		return cursor.Record{}, err
 	}
+	if l.store.flavor.lockByWriting {
+		ours, err := l.store.change(ctx, tx, `UPDATE {checkpoints} SET seq = seq WHERE job = ? AND owner = ?`, l.job, l.owner)
+		switch {
+		case err != nil:
+			return cursor.Record{}, fmt.Errorf("sqlstore: load job %q: %w", l.job, err)
+		case !ours:
+			return cursor.Record{}, l.errFenced()
+		}
+	}
 	return l.read(ctx, tx, l.store.flavor.forUpdate)
 }
 
@@ -163,7 +172,7 @@ func (l *lease) read(ctx context.Context, db execer, forUpdate string) (cursor.R
 		&r.Format, &r.Fingerprint, &position, &states, &r.Items, &r.Seq, &status, &savedAt, &l.epoch)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return r, l.fenced(ctx)
+		return r, l.errFenced()
 	case err != nil:
 		return r, fmt.Errorf("sqlstore: load job %q: %w", l.job, err)
 	case r.Seq == 0:
@@ -263,7 +272,7 @@ func (l *lease) save(ctx context.Context, db execer, r cursor.Record) error {
 	case !saved && db == execer(l.store.db):
 		return l.fenced(ctx)
 	case !saved:
-		return fmt.Errorf("%w: job %q", cursor.ErrFenced, l.job)
+		return l.errFenced() // without asking who: the pool may have no other connection
 	}
 	return nil
 }
@@ -285,10 +294,12 @@ func (l *lease) usable() error {
 func (l *lease) fenced(ctx context.Context) error {
 	who, until, err := l.holder(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: job %q", cursor.ErrFenced, l.job)
+		return l.errFenced()
 	}
 	return fmt.Errorf("%w: job %q is held by %s until %s", cursor.ErrFenced, l.job, who, until.Format(time.RFC3339))
 }
+
+func (l *lease) errFenced() error { return fmt.Errorf("%w: job %q", cursor.ErrFenced, l.job) }
 
 // retry calls op again after an error that may pass: a lost connection, a server that
 // restarts, a lock. It waits for six seconds in all.

@@ -14,7 +14,11 @@
 // fencing token checked by the resource itself.
 //
 // Since the record is in the same database as the rows that a job writes,
-// [cursor.Checkpoint.CommitTx] can save it in the same transaction: exactly once.
+// [cursor.Checkpoint.CommitTx] can save it in the same transaction: exactly once. The
+// renewal of the lease writes to the job's row meanwhile, so call CommitTx before
+// other reads of that transaction, or begin it so that it locks first (SQLite: with
+// BEGIN IMMEDIATE; PostgreSQL: READ COMMITTED): else the database may refuse it for
+// the sake of its snapshot, which harms nothing but has to be tried again.
 package sqlstore
 
 import (
@@ -178,13 +182,18 @@ type flavor struct {
 	insert    string // begin and end of an INSERT that passes over a row that is there
 	onExists  string
 	forUpdate string // what makes a SELECT wait for the row's writer
+
+	// SQLite has no such thing. There a transaction that has read and then writes
+	// fails for good where somebody else, such as the renewal of the lease, has
+	// written in between; one that writes first waits.
+	lockByWriting bool
 }
 
 var flavors = map[string]flavor{
 	"sqlite": {
 		name: "TEXT", text: "TEXT", bytes: "BLOB",
 		now:    "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000",
-		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING",
+		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING", lockByWriting: true,
 	},
 	"postgres": {
 		name: `TEXT COLLATE "C"`, text: "TEXT", bytes: "BYTEA",
