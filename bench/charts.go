@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"image/color"
 	"os"
 	"path/filepath"
 	"slices"
 
+	xfont "golang.org/x/image/font"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/text"
@@ -45,15 +47,13 @@ func writeCharts(dir string, results []*result) error {
 		if r.id == "export-growth" {
 			c = growth(r)
 		}
-		f, err := os.Create(filepath.Join(dir, chartName(r)))
-		if err != nil {
+		var svg bytes.Buffer
+		if _, err := c.WriteTo(&svg); err != nil {
 			return err
 		}
-		if _, err := c.WriteTo(f); err != nil {
-			f.Close()
-			return err
-		}
-		if err := f.Close(); err != nil {
+		// Where that font is not installed, these are as wide.
+		text := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
+		if err := os.WriteFile(filepath.Join(dir, chartName(r)), text, 0o644); err != nil {
 			return err
 		}
 	}
@@ -73,7 +73,7 @@ func style(size vg.Length, bold bool, col color.Color) draw.TextStyle {
 	f := font.From(plot.DefaultFont, size)
 	f.Variant = "Sans"
 	if bold {
-		f.Weight = 2 // font.Bold of golang.org/x/image
+		f.Weight = xfont.WeightBold
 	}
 	return draw.TextStyle{Color: col, Font: f, YAlign: text.YCenter, Handler: plot.DefaultTextHandler}
 }
@@ -133,6 +133,12 @@ func hatch(c *draw.Canvas, line draw.LineStyle, r vg.Rectangle) {
 // legend draws what the roles look like, to the left of x.
 func legend(c *draw.Canvas, r *result, x, y vg.Length) {
 	st := style(smallSize, false, black)
+	const spread = "smallest to largest"
+	x -= st.Width(spread)
+	c.FillText(st, vg.Point{X: x, Y: y}, spread)
+	x -= 22
+	c.StrokeLine2(draw.LineStyle{Color: black, Width: 1}, x, y, x+16, y)
+	x -= 16
 	for role := limit; role >= ours; role-- {
 		if !slices.ContainsFunc(r.rows, func(row row) bool { return row.role == role }) {
 			continue
@@ -149,10 +155,10 @@ func legend(c *draw.Canvas, r *result, x, y vg.Length) {
 // bars draws a panel of horizontal bars for each column, a bar for each contestant,
 // with its median in figures and a line from the smallest to the largest.
 func bars(r *result) *vgsvg.Canvas {
-	label, figure := style(textSize, false, black), style(smallSize, false, black)
+	figure := style(smallSize, false, black)
 	names, figures := vg.Length(0), vg.Length(0)
-	for _, row := range r.rows {
-		names = max(names, label.Width(row.name))
+	for i, row := range r.rows {
+		names = max(names, nameStyle(i).Width(row.name))
 		for _, c := range row.cells {
 			if c != nil {
 				figures = max(figures, figure.Width(number(c.median)))
@@ -160,13 +166,13 @@ func bars(r *result) *vgsvg.Canvas {
 		}
 	}
 	const gap = 14
-	head := vg.Length(3*lineHeight + 6)
+	head := vg.Length(3*lineHeight + 2)
 	panel := (chartWidth - 2*margin - names - 10 - gap*vg.Length(len(r.columns)-1)) / vg.Length(len(r.columns))
 	height := head + lineHeight*vg.Length(len(r.rows)) + margin
 	svg, c := newChart(chartWidth, height)
 	heading(&c, r, height)
 	for i, row := range r.rows {
-		st := style(textSize, i == 0, black)
+		st := nameStyle(i)
 		st.XAlign = text.XRight
 		c.FillText(st, vg.Point{X: margin + names, Y: height - head - lineHeight*(vg.Length(i)+0.5)}, row.name)
 	}
@@ -177,10 +183,13 @@ func bars(r *result) *vgsvg.Canvas {
 	return svg
 }
 
+// nameStyle is that of the ith contestant's name; the first is the one compared.
+func nameStyle(i int) draw.TextStyle { return style(textSize, i == 0, black) }
+
 // heading draws title and legend.
 func heading(c *draw.Canvas, r *result, height vg.Length) {
 	c.FillText(style(titleSize, true, black), vg.Point{X: margin, Y: height - margin - titleSize/2}, r.title)
-	legend(c, r, chartWidth-margin, height-margin-titleSize-lineHeight/2)
+	legend(c, r, chartWidth-margin, height-margin-titleSize/2)
 }
 
 // panel draws the bars of a column to the right of left; the longest is as long as

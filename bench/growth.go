@@ -32,16 +32,6 @@ func growth(r *result) *vgsvg.Canvas {
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{0xDD}, color.Gray{0xDD}
 	p.Add(grid)
-	looks := []struct {
-		colour color.Color
-		shape  draw.GlyphDrawer
-		dashes []vg.Length
-	}{
-		{blue, draw.CircleGlyph{}, nil},
-		{green, draw.TriangleGlyph{}, []vg.Length{8, 3}},
-		{orange, draw.SquareGlyph{}, []vg.Length{3, 3}},
-		{vermillion, draw.CrossGlyph{}, []vg.Length{10, 3, 2, 3}},
-	}
 	for i, row := range r.rows {
 		var points plotter.XYs
 		for j, cell := range row.cells {
@@ -49,20 +39,40 @@ func growth(r *result) *vgsvg.Canvas {
 				points = append(points, plotter.XY{X: rowsOf(r.columns[j].name), Y: cell.median})
 			}
 		}
-		look := looks[i%len(looks)]
+		look := growthLooks[i%len(growthLooks)]
 		line := &plotter.Line{XYs: points, LineStyle: draw.LineStyle{Color: look.colour, Width: 2, Dashes: look.dashes}}
 		marks := &plotter.Scatter{XYs: points, GlyphStyle: draw.GlyphStyle{Color: look.colour, Radius: 4, Shape: look.shape}}
 		p.Add(line, marks)
-		p.Legend.Add(row.name, line, marks)
 	}
-	p.Legend.Top, p.Legend.Left = true, true
-	p.Legend.TextStyle.Font.Variant = "Sans"
-	p.Legend.TextStyle.Font.Size = textSize
-	p.Legend.Padding = 3
-	p.Legend.ThumbnailWidth = 40
-	p.Legend.XOffs, p.Legend.YOffs = 8, -6
-	p.Draw(draw.Crop(c, margin, -margin-6, margin/2, -margin-titleSize-10))
+	p.Y.Min, p.Y.Max = p.Y.Min/1.2, p.Y.Max*1.2
+	x := vg.Length(margin)
+	for i, row := range r.rows {
+		x = growthLegend(&c, i, row.name, x, height-margin-titleSize-lineHeight/2-4)
+	}
+	p.Draw(draw.Crop(c, margin, -margin-6, margin/2, -margin-titleSize-lineHeight-8))
 	return svg
+}
+
+// growthLooks tell the lines apart by colour, dashes and marks.
+var growthLooks = []struct {
+	colour color.Color
+	shape  draw.GlyphDrawer
+	dashes []vg.Length
+}{
+	{blue, draw.CircleGlyph{}, nil},
+	{green, draw.PyramidGlyph{}, []vg.Length{8, 3}},
+	{orange, draw.BoxGlyph{}, []vg.Length{3, 3}},
+	{vermillion, draw.CrossGlyph{}, []vg.Length{10, 3, 2, 3}},
+}
+
+// growthLegend draws what line i looks like, to the right of x, and returns where
+// the next one can begin.
+func growthLegend(c *draw.Canvas, i int, name string, x, y vg.Length) vg.Length {
+	look, st := growthLooks[i%len(growthLooks)], style(textSize, false, black)
+	c.StrokeLine2(draw.LineStyle{Color: look.colour, Width: 2, Dashes: look.dashes}, x, y, x+34, y)
+	c.DrawGlyph(draw.GlyphStyle{Color: look.colour, Radius: 4, Shape: look.shape}, vg.Point{X: x + 17, Y: y})
+	c.FillText(st, vg.Point{X: x + 40, Y: y}, name)
+	return x + 40 + st.Width(name) + 18
 }
 
 // rowsOf reads the number of rows from a column's name.

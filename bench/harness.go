@@ -53,8 +53,9 @@ type column struct {
 type race struct {
 	name        string
 	items       int      // one call of work does so many
-	columns     []column // what contestants measure themselves; nil means that the harness measures ns an item
-	rounds      int      // 0 means as many as the run has
+	columns     []column // what contestants measure themselves; nil means that the harness measures the time an item takes
+	micro       bool     // the harness measures µs, not ns
+	rounds      int      // 0 means as many as the run has; with 1 and columns there is no warm-up
 	contestants []contestant
 }
 
@@ -64,6 +65,7 @@ type table struct {
 	title string
 	about string
 	races []race
+	base  string // a contestant that the first one is compared with, beside the best peer
 }
 
 // A cell is what one contestant reached in one column.
@@ -125,6 +127,9 @@ func (r *result) add(race race, cells [][]cell) {
 	columns := race.columns
 	if columns == nil {
 		columns = []column{{name: race.name, unit: "ns"}}
+		if race.micro {
+			columns[0].unit = "µs"
+		}
 	}
 	before := len(r.columns)
 	r.columns = append(r.columns, columns...)
@@ -148,13 +153,13 @@ func (r *result) add(race race, cells [][]cell) {
 // race lets the contestants take turns, in another order each round, so that
 // whatever else the machine does strikes all of them. It returns the cells of each.
 func (b *bench) race(r race) ([][]cell, error) {
-	repeat, err := b.warmUp(r)
-	if err != nil {
-		return nil, err
-	}
 	rounds := r.rounds
 	if rounds == 0 {
 		rounds = b.rounds
+	}
+	first, err := b.warmUp(r)
+	if err != nil {
+		return nil, err
 	}
 	columns := max(len(r.columns), 1)
 	values := make([][][]float64, len(r.contestants)) // by contestant, column and round
@@ -164,9 +169,11 @@ func (b *bench) race(r race) ([][]cell, error) {
 	}
 	for range rounds {
 		for _, i := range rand.Perm(len(r.contestants)) {
-			m, err := measure(r, i, repeat[i])
-			if err != nil {
-				return nil, err
+			m := measurement{first[i].values, -1}
+			if rounds > 1 || r.columns == nil {
+				if m, err = measure(r, i, first[i].repeat); err != nil {
+					return nil, err
+				}
 			}
 			for j := range columns {
 				values[i][j] = append(values[i][j], m.values[j])
@@ -184,9 +191,14 @@ func (b *bench) race(r race) ([][]cell, error) {
 	return cells, nil
 }
 
-// warmUp runs every contestant once, checks that all come to the same digest, and
-// returns how often each has to do the work to be measured.
-func (b *bench) warmUp(r race) (repeat []int, err error) {
+// A trial is what the first run of a contestant showed.
+type trial struct {
+	repeat int       // how often it has to do the work to be measured
+	values []float64 // what it measured itself
+}
+
+// warmUp runs every contestant once, and checks that all come to the same digest.
+func (b *bench) warmUp(r race) (trials []trial, err error) {
 	var first digest
 	for i, c := range r.contestants {
 		start := time.Now()
@@ -208,9 +220,9 @@ func (b *bench) warmUp(r race) (repeat []int, err error) {
 		if r.columns == nil {
 			n = int(min(b.minTime/took+1, 1000))
 		}
-		repeat = append(repeat, n)
+		trials = append(trials, trial{n, o.values})
 	}
-	return repeat, nil
+	return trials, nil
 }
 
 // A measurement is one of a contestant's turns.
@@ -239,6 +251,9 @@ func measure(r race, i, repeat int) (measurement, error) {
 		return measurement{o.values, -1}, nil
 	}
 	items := float64(repeat * r.items)
+	if r.micro {
+		took /= 1000
+	}
 	return measurement{[]float64{float64(took) / items}, float64(after.Mallocs-before.Mallocs) / items}, nil
 }
 

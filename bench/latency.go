@@ -137,19 +137,14 @@ func (b *bench) headOfLine() table {
 			"A larger window keeps the workers busy behind a slow item, and holds that many more results.",
 	}
 	computing := race{name: "computing", items: b.items(10_000, 200)}
-	waiting := race{name: "waiting", items: b.items(300, 20), columns: []column{{name: "waiting", unit: "µs"}}}
+	waiting := race{name: "waiting", items: b.items(300, 20), micro: true}
 	memory := race{name: "memory", items: b.items(50_000, 200), rounds: 1, columns: []column{
 		{name: "held", unit: "items", noRank: true},
 		{name: "memory", unit: "MB", noRank: true},
 	}}
 	for _, m := range orderedMaps[[]byte]() {
 		computing.contestants = append(computing.contestants, m.contestant(workers, computing.items, slowWork, takeLarge))
-		waiting.contestants = append(waiting.contestants, contestant{m.name, m.module, m.role, func() (o outcome, err error) {
-			start := time.Now()
-			o, err = m.contestant(workers, waiting.items, slowCall, takeLarge).work()
-			o.values = []float64{float64(time.Since(start)) / 1e3 / float64(waiting.items)}
-			return o, err
-		}})
+		waiting.contestants = append(waiting.contestants, m.contestant(workers, waiting.items, slowCall, takeLarge))
 		memory.contestants = append(memory.contestants, contestant{m.name, m.module, m.role, func() (outcome, error) {
 			a, err := b.child(task{Kind: "map", Contender: m.name, Rows: memory.items})
 			return outcome{a.Sum, []float64{a.Value, a.PeakMB}}, err

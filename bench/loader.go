@@ -34,19 +34,19 @@ var loaders = []struct {
 			return squares(keys), nil
 		}, batch.LoaderConfig{Wait: loaderWait, Capacity: keys}).Load
 	}},
-	{"dataloadgen", moduleDataloadgen, peer, func(_ context.Context, keys int) load {
+	{"dataloadgen", moduleDataloadgen, peer, func(context.Context, int) load {
 		return dataloadgen.NewMappedLoader(func(_ context.Context, keys []int) (map[int]int, error) {
 			return squares(keys), nil
-		}, dataloadgen.WithWait(loaderWait), dataloadgen.WithBatchCapacity(keys)).Load
+		}, dataloadgen.WithWait(loaderWait)).Load
 	}},
-	{"graph-gophers/dataloader", moduleGraphGophers, peer, func(_ context.Context, keys int) load {
+	{"graph-gophers/dataloader", moduleGraphGophers, peer, func(context.Context, int) load {
 		l := graphgophers.NewBatchedLoader(func(_ context.Context, keys []int) []*graphgophers.Result[int] {
 			results := make([]*graphgophers.Result[int], len(keys))
 			for i, k := range keys {
 				results[i] = &graphgophers.Result[int]{Data: k * k}
 			}
 			return results
-		}, graphgophers.WithWait[int, int](loaderWait), graphgophers.WithBatchCapacity[int, int](keys))
+		}, graphgophers.WithWait[int, int](loaderWait))
 		return func(ctx context.Context, key int) (int, error) { return l.Load(ctx, key)() }
 	}},
 	{"limit: no loader", "", limit, func(context.Context, int) load {

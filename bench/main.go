@@ -82,7 +82,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	defer os.RemoveAll(temp)
 	start := time.Now()
-	b := &bench{rounds: 9, minTime: 25 * time.Millisecond, scale: 1, until: start.Add(timeLimit), temp: temp}
+	b := &bench{rounds: 7, minTime: 25 * time.Millisecond, scale: 1, until: start.Add(timeLimit), temp: temp}
 	if *quick {
 		b.rounds, b.minTime, b.scale = 3, 2*time.Millisecond, 0.1
 	}

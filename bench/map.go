@@ -75,7 +75,7 @@ func (b *bench) mapPart() ([]*result, error) {
 				about: aboutMap(kind.id, work.id),
 			}
 			for _, n := range workers {
-				r := race{name: columnName(n), items: work.items(n)}
+				r := race{name: columnName(n), items: work.items(n), micro: work.id == "1ms"}
 				for _, m := range append(kind.maps, mapLimits[int]()...) {
 					if work.id == "1ms" && m.name == "limit: a bare loop" {
 						continue // it would wait for all of them

@@ -143,6 +143,7 @@ func (r *result) ratios(w *strings.Builder) {
 		name string
 		of   func(standing) float64
 	}{
+		{"times " + r.base, func(s standing) float64 { return s.againstBase }},
 		{"times the best peer", func(s standing) float64 { return s.againstBest }},
 		{"part of the limit", func(s standing) float64 { return s.againstTop }},
 	} {
@@ -166,7 +167,7 @@ func (r *result) ratios(w *strings.Builder) {
 
 // versions lists the modules that took part.
 func versions(w *strings.Builder, results []*result) {
-	used := map[string]bool{"modernc.org/sqlite": true, "github.com/jackc/pgx/v5": true, moduleBackoff: true}
+	used := map[string]bool{"modernc.org/sqlite": true, "github.com/jackc/pgx/v5": true, moduleGobreaker: true}
 	for _, r := range results {
 		for _, row := range r.rows {
 			used[row.module] = true

@@ -5,6 +5,7 @@ type standing struct {
 	ours, best  *cell
 	bestName    string
 	againstBest float64 // times as fast as the best peer; 0 where there is none
+	againstBase float64 // times as fast as the table's base; 0 where there is none
 	againstTop  float64 // part of the limit's speed that is reached; 0 where there is none
 }
 
@@ -21,9 +22,12 @@ func (r *result) standing(j int) (s standing, ok bool) {
 		return s, false
 	}
 	better := func(a, b float64) bool { return (a < b) != col.higher }
-	var top *cell
+	var top, base *cell
 	for _, row := range r.rows {
 		c := row.cells[j]
+		if row.name == r.base {
+			base = c
+		}
 		switch {
 		case c == nil:
 		case row.role == ours && s.ours == nil:
@@ -46,7 +50,7 @@ func (r *result) standing(j int) (s standing, ok bool) {
 		}
 		return than.median / s.ours.median
 	}
-	s.againstBest, s.againstTop = faster(s.best), faster(top)
+	s.againstBest, s.againstBase, s.againstTop = faster(s.best), faster(base), faster(top)
 	return s, true
 }
 
