@@ -1,0 +1,334 @@
+package dbtest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/pipeline/control"
+	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/sqlstore"
+	"github.com/go-sql-driver/mysql"
+)
+
+// A wire is a proxy before a database server that can be cut at the worst moment:
+// when the server has carried out a request and its answer is on the way.
+type wire struct {
+	net.Listener
+	network, server string
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	cut   atomic.Int32 // answers to swallow, each with its connection
+	cuts  atomic.Int32
+}
+
+func newWire(t testing.TB, network, server string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Listener: l, network: network, server: server, conns: map[net.Conn]bool{}}
+	var serving sync.WaitGroup
+	serving.Go(func() { w.serve(&serving) })
+	t.Cleanup(func() {
+		l.Close()
+		w.cutAll()
+		serving.Wait()
+	})
+	return w
+}
+
+func (w *wire) serve(serving *sync.WaitGroup) {
+	for {
+		client, err := w.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial(w.network, w.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		w.mu.Lock()
+		w.conns[client], w.conns[server] = true, true
+		w.mu.Unlock()
+		serving.Go(func() { _, _ = io.Copy(server, client); w.end(client, server) })
+		serving.Go(func() { w.answers(client, server); w.end(client, server) })
+	}
+}
+
+// answers passes on what the server says.
+func (w *wire) answers(client, server net.Conn) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		if n > 0 && w.cut.Load() > 0 {
+			w.cut.Add(-1)
+			w.cuts.Add(1)
+			return
+		}
+		if _, werr := client.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+func (w *wire) end(conns ...net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+		delete(w.conns, c)
+	}
+}
+
+// cutAll cuts every connection there is, as a server does that restarts.
+func (w *wire) cutAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.conns {
+		c.Close()
+	}
+}
+
+// eachWired runs a test on the servers, with a pool that goes through a wire and one
+// that does not.
+func eachWired(t *testing.T, test func(t *testing.T, w *wire, wired, direct database)) {
+	t.Run("postgres", func(t *testing.T) {
+		dsn := postgresDSN(t)
+		u, err := url.Parse(dsn)
+		if err != nil || u.Host == "" {
+			t.Fatalf("PIPELINE_POSTGRES must be a URL with a host for this test: %v", err)
+		}
+		w := newWire(t, "tcp", u.Host)
+		direct := openDB(t, "pgx", dsn)
+		u.Host = w.Addr().String()
+		test(t, w, database{openDB(t, "pgx", u.String()), databases[1]}, database{direct, databases[1]})
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		dsn := mariaDBDSN(t)
+		cfg, err := mysql.ParseDSN(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWire(t, cfg.Net, cfg.Addr)
+		direct := openDB(t, "mysql", dsn)
+		cfg.Net, cfg.Addr = "tcp", w.Addr().String()
+		test(t, w, database{openDB(t, "mysql", cfg.FormatDSN()), databases[2]}, database{direct, databases[2]})
+	})
+}
+
+// TestLostAnswerOfSave cuts the connection when the server has saved and has not yet
+// said so: Save finds out, and the run goes on as if nothing had been.
+func TestLostAnswerOfSave(t *testing.T) {
+	eachWired(t, func(t *testing.T, w *wire, db, _ database) {
+		s := newStore(t, db, sqlstore.LeaseFor(time.Hour))
+		c := openJob(t, s, "job")
+		for i := range 6 {
+			if i%2 == 1 {
+				w.cut.Store(1 + int32(i)/2) // the answer of the question how it ended, too
+			}
+			c.AddItems(1)
+			if err := c.Commit(t.Context(), i); err != nil {
+				t.Fatalf("commit %d: %v", i, err)
+			}
+			if position(c) != i || c.Items() != int64(i+1) {
+				t.Fatalf("after commit %d the position is %d, with %d items", i, position(c), c.Items())
+			}
+		}
+		if w.cuts.Load() != 1+2+3 {
+			t.Errorf("%d answers were cut off", w.cuts.Load())
+		}
+		w.cutAll()
+		if err := c.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestLostAnswerOfCommitTx cuts the connection when the server has committed the
+// user's transaction: the user gets an error, and the checkpoint finds out that
+// the rows are there.
+func TestLostAnswerOfCommitTx(t *testing.T) {
+	eachWired(t, func(t *testing.T, w *wire, db, direct database) {
+		s := newStore(t, db, sqlstore.LeaseFor(time.Hour))
+		exec(t, db.DB, "CREATE TABLE copies (n INTEGER NOT NULL)")
+		c := openJob(t, s, "job")
+		for i := range 4 {
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.CommitTx(t.Context(), tx, i); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Exec("INSERT INTO copies (n) VALUES (1)"); err != nil {
+				t.Fatal(err)
+			}
+			want := i
+			switch i {
+			case 1: // committed, and the answer is lost
+				w.cut.Store(1)
+				if err := tx.Commit(); err == nil {
+					t.Error("the commit whose answer was cut off succeeded")
+				}
+			case 2: // lost before the commit
+				w.cutAll()
+				if err := tx.Commit(); err == nil {
+					t.Error("the commit over a connection that was cut succeeded")
+				}
+				want = 1
+			default:
+				if err := tx.Commit(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := position(c); got != want {
+				t.Errorf("after transaction %d the position is %d, want %d", i, got, want)
+			}
+		}
+		var n int
+		if err := direct.QueryRow("SELECT COUNT(*) FROM copies").Scan(&n); err != nil || n != 3 {
+			t.Errorf("there are %d rows, want those of three transactions, %v", n, err)
+		}
+		if err := c.Commit(t.Context(), 9); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestTerminatedMidCommit lets a save wait for a row that another transaction holds,
+// and terminates its connection meanwhile.
+func TestTerminatedMidCommit(t *testing.T) {
+	db := database{openPostgres(t), databases[1]}
+	table := uniqueName() // so that no other test's statement is taken for this one's
+	s := newStore(t, db, sqlstore.LeaseFor(time.Hour), sqlstore.Tables(table, table+"_keys"))
+	c := openJob(t, s, "job")
+	holder, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Rollback()
+	if _, err := holder.Exec("SELECT 1 FROM " + table + " FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Commit(t.Context(), 1) }()
+	terminate(t, db.DB, "wait_event_type = 'Lock' AND query LIKE 'UPDATE%"+table+"%'")
+	if err := holder.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if position(c) != 1 {
+		t.Errorf("the position is %d", position(c))
+	}
+}
+
+// terminate ends the connections that meet a condition, as soon as there are any.
+func terminate(t testing.TB, db *sql.DB, condition string) {
+	t.Helper()
+	for {
+		var n int
+		err := db.QueryRow(`SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity 
+			WHERE pid <> pg_backend_pid() AND ` + condition).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond) // the server's clock is a real one
+	}
+}
+
+// TestCutMidPage cuts every connection in the midst of each page and between pages and
+// commits; Retry and the store's own make the run come through, exactly once.
+func TestCutMidPage(t *testing.T) {
+	eachWired(t, func(t *testing.T, w *wire, db, direct database) {
+		exec(t, direct.DB, "CREATE TABLE src (id INTEGER PRIMARY KEY, v VARCHAR(100) NOT NULL)")
+		for id := range 60 {
+			exec(t, direct.DB, fmt.Sprintf("INSERT INTO src (id, v) VALUES (%d, 'v')", id*id-50))
+		}
+		c := openJob(t, newStore(t, db), "job")
+		j := job{Dialect: db.dialect.Name()}
+		q := j.query(db.DB)
+		scans, scan := 0, q.Scan
+		q.Scan = func(rows *sql.Rows) (srcRow, error) {
+			if scans++; scans%13 == 0 {
+				w.cutAll()
+			}
+			return scan(rows)
+		}
+		q.Page.Size = 10
+		q.Page.Retry = control.Retry{Backoff: control.Constant(time.Millisecond), Attempts: 20}.Do
+		var got []int
+		for r, err := range cursor.Track(t.Context(), q.Stream(t.Context(), nil), c, cursor.Every{Items: 7}, func(r srcRow) int { return r.id }) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, r.id); len(got)%5 == 0 {
+				w.cutAll()
+			}
+		}
+		var ids []int
+		rows, err := direct.Query("SELECT id FROM src ORDER BY id")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id int
+			if err := rows.Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(ids) || position(c) != ids[len(ids)-1] {
+			t.Errorf("got %d rows of %d, the position is %d", len(got), len(ids), position(c))
+		}
+		for i := range min(len(got), len(ids)) {
+			if got[i] != ids[i] {
+				t.Fatalf("row %d is %d, want %d", i, got[i], ids[i])
+			}
+		}
+	})
+}
+
+// TestUnreachableStore cuts the line for good: the commit fails in a time that is
+// bounded, nothing is lost, and a later commit succeeds once the line is there again.
+func TestUnreachableStore(t *testing.T) {
+	eachWired(t, func(t *testing.T, w *wire, db, direct database) {
+		c := openJob(t, newStore(t, db, sqlstore.LeaseFor(time.Hour)), "job")
+		if err := c.Commit(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.cut.Store(1 << 20)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := c.Commit(ctx, 2); err == nil || errors.Is(err, cursor.ErrFenced) {
+			t.Errorf("a commit without a line: %v", err)
+		}
+		w.cut.Store(0)
+		if err := c.Commit(t.Context(), 3); err != nil {
+			t.Errorf("a commit once the line is back: %v", err)
+		}
+		if position(c) != 3 {
+			t.Errorf("the position is %d", position(c))
+		}
+	})
+}
