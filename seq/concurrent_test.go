@@ -211,7 +211,14 @@ func (c lookCtx) Err() error {
 // A callback that is interrupted just after the consumer has looked at ctx does not get
 // its error in before that of ctx.
 func TestErrorsOfInterruptedCallbacksAreDropped(t *testing.T) {
-	for _, s := range concurrentStages {
+	lanes := concurrentStages[0]
+	lanes.name = "Fork with callbacks in its lanes"
+	lanes.stage = func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+		return seq.Fork(ctx, in, 2, func(int) seq.Stage[int, int] {
+			return func(in ints) ints { return seq.Map(in, func(v int) (int, error) { return fn(ctx, v) }) }
+		})
+	}
+	for _, s := range append(slices.Clone(concurrentStages), lanes) {
 		t.Run(s.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())

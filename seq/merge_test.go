@@ -1,0 +1,170 @@
+package seq_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+// at yields v after d.
+func at(d time.Duration, v int) ints {
+	return func(yield func(int, error) bool) {
+		time.Sleep(d)
+		yield(v, nil)
+	}
+}
+
+// Merge yields what comes when it comes, whoever is idle.
+func TestMergeYieldsAsItComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := seq.Concat(at(3*time.Second, 3), at(4*time.Second, 7))
+		b := seq.Concat(at(time.Second, 1), at(time.Second, 2), at(3*time.Second, 5))
+		start := time.Now()
+		var got []int
+		for v, err := range seq.Merge(t.Context(), a, seq.Of[int](), b) {
+			if d := time.Since(start); err != nil || d != time.Duration(v)*time.Second {
+				t.Errorf("got %v, %v after %v", v, err, d)
+			}
+			got = append(got, v)
+		}
+		if !slices.Equal(got, []int{1, 2, 3, 5, 7}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// A final error of one stream ends the whole, and lets go of the others.
+func TestMergeEndsAtAFinalError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		final := errors.New("end")
+		endless := func(yield func(int, error) bool) {
+			for yield(1, nil) {
+				time.Sleep(time.Second)
+			}
+		}
+		failing := seq.Concat(at(time.Minute, 2), seq.Fail[int](final))
+		var last error
+		for _, err := range seq.Merge(t.Context(), endless, failing) {
+			last = err
+		}
+		if last != final {
+			t.Errorf("ended with %v", last)
+		}
+	})
+}
+
+// One stream that always has something does not keep the others from their turn.
+func TestMergeIsFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		constant := func(v int) ints {
+			return func(yield func(int, error) bool) {
+				for yield(v, nil) {
+				}
+			}
+		}
+		counts := make([]int, 3)
+		for v := range seq.Take(seq.Merge(t.Context(), constant(0), constant(1), constant(2)), 3000) {
+			counts[v]++
+		}
+		for i, n := range counts {
+			if n < 500 {
+				t.Errorf("%d of 3000 items came from stream %d", n, i)
+			}
+		}
+	})
+}
+
+func TestMergeOfNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wantPairs(t, seq.Merge[int](t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		wantPairs(t, seq.Merge[int](ctx), "final error: context canceled")
+	})
+}
+
+// While the body works the source does, too.
+func TestBufferOverlapsSourceAndBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := func(yield func(int, error) bool) {
+			for i := range 10 {
+				time.Sleep(time.Second)
+				if !yield(i, nil) {
+					return
+				}
+			}
+		}
+		start := time.Now()
+		for range seq.Buffer(t.Context(), source, 1) {
+			time.Sleep(time.Second)
+		}
+		if d := time.Since(start); d != 11*time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+// A sub-stream that is slow holds up neither the others nor the items of in, up to n.
+func TestFlatMapConcurrentYieldsAsItComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var got []int
+		stream := seq.FlatMapConcurrent(t.Context(), seq.Of(5, 1, 2), 2, func(_ context.Context, v int) ints {
+			return at(time.Duration(v)*time.Second, v)
+		})
+		for v := range stream {
+			got = append(got, v)
+			if want := []time.Duration{1, 3, 5}[len(got)-1] * time.Second; time.Since(start) != want {
+				t.Errorf("got %d after %v, want %v", v, time.Since(start), want)
+			}
+		}
+		if !slices.Equal(got, []int{1, 2, 5}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestFlatMapConcurrentErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		final := errors.New("end")
+		itemErr := &seq.ItemError{Item: 3, Err: errBad}
+		sub := func(_ context.Context, v int) ints {
+			switch v {
+			case 1:
+				return seq.Concat(seq.Of(10), seq.Fail[int](itemErr), seq.Of(11))
+			case 2:
+				return seq.Concat(seq.Of(20), seq.Fail[int](final))
+			}
+			return func(yield func(int, error) bool) { // endless
+				for yield(v, nil) {
+					time.Sleep(time.Second)
+				}
+			}
+		}
+		// Errors of the streams pass as they are, an item error in its position.
+		wantPairs(t, seq.FlatMapConcurrent(t.Context(), seq.Of(1, 1), 1, sub),
+			"10", "item error: item 3: bad", "11", "10", "item error: item 3: bad", "11")
+		// A final one ends the whole, at once.
+		in := seq.Concat(seq.Of(3), at(time.Minute+time.Millisecond, 2))
+		var last error
+		n := 0
+		for _, err := range seq.FlatMapConcurrent(t.Context(), in, 2, sub) {
+			last = err
+			n++
+		}
+		if last != final || n != 61+1+1 {
+			t.Errorf("ended with %v after %d pairs", last, n)
+		}
+		end := endOf(func() {
+			seq.Drain(seq.FlatMapConcurrent(t.Context(), seq.Of(1), 1, func(context.Context, int) ints { return nil }))
+		})
+		if end.panic != "seq.FlatMapConcurrent: fn must not return a nil stream" {
+			t.Errorf("ended with %v", end)
+		}
+	})
+}
