@@ -278,15 +278,17 @@ func (p *pool[T, U]) find() (pos uint64, ok bool) {
 	return 0, false
 }
 
-// take takes the result at pos, which find has found.
+// take takes the result at pos, which find has found. The source may come to the
+// cell as soon as a latecomer is said to have arrived, so that is said last.
 func (p *pool[T, U]) take(pos uint64) pair[U] {
+	r := p.ring.at(pos).take().pair
 	if p.late != nil && pos < p.pos {
 		p.late.arrived(pos)
 	} else {
 		p.passUpTo(pos)
 		p.pos = pos + 1
 	}
-	return p.ring.at(pos).take().pair
+	return r
 }
 
 // passUpTo makes latecomers of the results before pos.
