@@ -18,6 +18,8 @@ func TestMain(m *testing.M) {
 	if childMain() {
 		return
 	}
+	// Under the race detector a process waits for a second before it exits.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	os.Exit(m.Run())
 }
 
