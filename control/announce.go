@@ -31,7 +31,13 @@ func (a *announcements[E]) add(e E) {
 // deliver hands what is pending to tell. It returns at once where another call is
 // at it, be it in another goroutine or around the callback that called this one.
 func (a *announcements[E]) deliver() {
-	if !a.some.Load() || !a.begin() {
+	if a.some.Load() { // apart, to be inlined
+		a.deliverAll()
+	}
+}
+
+func (a *announcements[E]) deliverAll() {
+	if !a.begin() {
 		return
 	}
 	told := false

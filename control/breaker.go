@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"example.com/pipeline/seq"
@@ -86,16 +85,16 @@ type Breaker struct {
 	cfg     BreakerConfig
 	changes announcements[stateChange]
 
-	// pass is the epoch while the breaker is closed and nobody waits, else 0. It
-	// lets calls through a closed breaker without the mutex.
-	pass atomic.Uint64
+	// lane is open while the breaker is closed and nobody waits.
+	lane lane
 
 	mu    sync.Mutex
 	state BreakerState
-	epoch uint64 // counts the changes of state from 1
+	epoch uint32 // counts the changes of state from 1
 	line  line   // who is held up
 
-	calls window // closed: the calls of the last cfg.Window
+	calls window        // closed: the calls of the last cfg.Window, but for those in lane
+	tick  time.Duration // closed: when a timer empties lane, on clock
 
 	until  time.Duration // open: the end of that, on clock
 	outage *outage       // open and half open: why
@@ -127,7 +126,7 @@ func NewBreaker(cfg BreakerConfig) *Breaker {
 		b.changes.tell = func(c stateChange) { tell(c.from, c.to) }
 	}
 	b.calls.init(cfg.Window)
-	b.pass.Store(b.epoch)
+	b.setPass()
 	return b
 }
 
@@ -158,8 +157,8 @@ func (b *Breaker) Do(ctx context.Context, op func(context.Context) error) error 
 }
 
 // admit lets a call through, maybe after a wait, or says why not.
-func (b *Breaker) admit(ctx context.Context) (epoch uint64, err error) {
-	if epoch := b.pass.Load(); epoch != 0 {
+func (b *Breaker) admit(ctx context.Context) (epoch uint32, err error) {
+	if epoch := b.lane.epoch(); epoch != 0 {
 		return epoch, nil
 	}
 	if epoch, err = b.admitNow(); err == nil || !b.cfg.Hold {
@@ -169,7 +168,7 @@ func (b *Breaker) admit(ctx context.Context) (epoch uint64, err error) {
 }
 
 // wait holds a call up until it is let through.
-func (b *Breaker) wait(ctx context.Context) (epoch uint64, err error) {
+func (b *Breaker) wait(ctx context.Context) (epoch uint32, err error) {
 	err = b.line.enter(ctx, &b.mu, func() (ok bool, retry time.Duration) {
 		epoch, ok, retry = b.turn()
 		return ok, retry
@@ -181,7 +180,7 @@ func (b *Breaker) wait(ctx context.Context) (epoch uint64, err error) {
 }
 
 // admitNow lets a call through, or says why it must not be made now.
-func (b *Breaker) admitNow() (epoch uint64, err error) {
+func (b *Breaker) admitNow() (epoch uint32, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.line.empty() { // else it would jump the queue
@@ -199,7 +198,7 @@ func (b *Breaker) admitNow() (epoch uint64, err error) {
 
 // turn says whether a call may be made, and counts it as a trial if it is one. If
 // it may not, retry is when an open breaker will let trials through. b.mu is held.
-func (b *Breaker) turn() (epoch uint64, ok bool, retry time.Duration) {
+func (b *Breaker) turn() (epoch uint32, ok bool, retry time.Duration) {
 	b.advance()
 	switch {
 	case b.state == BreakerOpen:
@@ -222,7 +221,7 @@ const (
 )
 
 // run makes a call that has been let through.
-func (b *Breaker) run(ctx context.Context, op func(context.Context) error, epoch uint64) (err error) {
+func (b *Breaker) run(ctx context.Context, op func(context.Context) error, epoch uint32) (err error) {
 	v := silent
 	defer func() {
 		b.settle(epoch, v, err)
@@ -254,7 +253,10 @@ func (b *Breaker) judge(ctx context.Context, err error) verdict {
 }
 
 // settle counts the end of a call.
-func (b *Breaker) settle(epoch uint64, v verdict, err error) {
+func (b *Breaker) settle(epoch uint32, v verdict, err error) {
+	if v == succeeded && b.lane.count(epoch) {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -262,10 +264,49 @@ func (b *Breaker) settle(epoch uint64, v verdict, err error) {
 	case b.state == BreakerHalfOpen:
 		b.settleTrial(v, err)
 	case v != silent:
-		calls, failures := b.calls.add(clock(), v == failed)
-		if calls >= b.cfg.MinCalls && failures > 0 && float64(failures)/float64(calls) >= b.cfg.FailureRate {
-			b.open(&outage{calls: calls, failures: failures, window: b.cfg.Window, last: err})
-		}
+		b.count(v == failed, err)
+	}
+}
+
+// count counts a call of a closed breaker, and opens it where that is due. b.mu is
+// held.
+func (b *Breaker) count(failure bool, err error) {
+	now := clock()
+	b.calls.addSuccesses(b.lane.stop())
+	calls, failures := b.calls.add(now, failure)
+	if calls >= b.cfg.MinCalls && failures > 0 && float64(failures)/float64(calls) >= b.cfg.FailureRate {
+		b.open(&outage{calls: calls, failures: failures, window: b.cfg.Window, last: err})
+		return
+	}
+	// Successes need no look at the clock for the rest of the bucket where they can
+	// but lower the rate: not where one of them may be what MinCalls waits for.
+	if (failures == 0 || calls >= b.cfg.MinCalls) && b.calls.width >= leastBucket {
+		b.setTick(now)
+		b.lane.start()
+	}
+}
+
+// setTick sees to it that a timer fires at the end of the current bucket, or before.
+// It fires a nanosecond early, so that in a bubble of testing/synctest a call at the
+// very end always finds that done. The one for b.tick is pending unless that is over,
+// or beyond the bucket, as it is where the clock has been set back by the begin of a
+// bubble. b.mu is held.
+func (b *Breaker) setTick(now time.Duration) {
+	end := b.calls.begin + b.calls.width
+	if now >= b.tick || b.tick > end {
+		b.tick = end - 1
+		time.AfterFunc(b.tick-now, b.endBucket)
+	}
+}
+
+// endBucket runs at the end of a bucket. The next success begins another one. It
+// does no harm where that has happened already: the next success starts the lane
+// again.
+func (b *Breaker) endBucket() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := b.lane.stop(); n > 0 {
+		b.calls.addSuccesses(n)
 	}
 }
 
@@ -312,10 +353,16 @@ func (b *Breaker) change(to BreakerState) {
 	b.line.wake()
 }
 
+// setPass opens the lane where every call may go on at once: not past those who
+// are still held up, though the breaker has closed. An open lane stays so until the
+// state changes, since nobody who comes to a closed breaker with an empty line is
+// held up. b.mu is held.
 func (b *Breaker) setPass() {
+	var epoch uint32
 	if b.state == BreakerClosed && b.line.empty() {
-		b.pass.Store(b.epoch)
-	} else {
-		b.pass.Store(0)
+		epoch = b.epoch
+	}
+	if b.lane.epoch() != epoch {
+		b.lane.open(epoch)
 	}
 }

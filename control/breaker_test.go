@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -177,6 +178,56 @@ func TestWindowAgainstModel(t *testing.T) {
 		if calls < leastCalls || calls > mostCalls || failures < leastFailures || failures > mostFailures {
 			t.Fatalf("call %d: %d/%d, want %d/%d to %d/%d", i, failures, calls, leastFailures, leastCalls, mostFailures, mostCalls)
 		}
+	}
+}
+
+// TestBreakerAgainstModel compares a breaker with one that looks at the clock for
+// every call: most of the successes of this one are counted without.
+func TestBreakerAgainstModel(t *testing.T) {
+	const minCalls, rate, openFor = 20, 0.3, time.Second
+	for seed := range uint64(200) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			ctx := t.Context()
+			b := NewBreaker(BreakerConfig{MinCalls: minCalls, FailureRate: rate, OpenFor: openFor})
+			var model window
+			model.init(b.cfg.Window)
+			bad := random.Float64() * rate * 1.2
+			for i := range 3000 {
+				switch random.IntN(40) {
+				case 0:
+					time.Sleep(time.Duration(random.Int64N(int64(b.cfg.Window))))
+				case 1, 2, 3, 4:
+					time.Sleep(time.Duration(random.Int64N(int64(2 * model.width))))
+				case 5:
+					time.Sleep(model.width) // where buckets meet
+				case 6:
+					bad = random.Float64() * rate * 1.2
+				}
+				failed := random.Float64() < bad
+				if failed {
+					b.Do(ctx, always(errBoom))
+				} else {
+					b.Do(ctx, always(nil))
+				}
+				want := BreakerClosed
+				calls, failures := model.add(clock(), failed)
+				if calls >= minCalls && float64(failures)/float64(calls) >= rate {
+					want = BreakerOpen
+				}
+				if got := b.State(); got != want {
+					t.Fatalf("seed %d, call %d: %v, want %v: %d of %d calls failed", seed, i, got, want, failures, calls)
+				}
+				if want == BreakerOpen {
+					if why := b.outage; why.calls != calls || why.failures != failures {
+						t.Fatalf("seed %d, call %d: %d of %d calls failed, want %d of %d", seed, i, why.failures, why.calls, failures, calls)
+					}
+					time.Sleep(openFor)
+					b.Do(ctx, always(nil))
+					model.clear()
+				}
+			}
+		})
 	}
 }
 
@@ -408,7 +459,7 @@ func TestBreakerHold(t *testing.T) {
 		if got := strings.Join(trail, " "); got != "0@2s 1@5s 2@6s 3@6s 4@6s" {
 			t.Errorf("calls: %s", got)
 		}
-		if !b.line.empty() || b.pass.Load() == 0 {
+		if !b.line.empty() || b.lane.epoch() == 0 {
 			t.Error("the fast way is not open again")
 		}
 	})

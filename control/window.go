@@ -42,6 +42,12 @@ func (w *window) add(now time.Duration, failed bool) (calls, failures int) {
 	return w.sum.calls, w.sum.failures
 }
 
+// addSuccesses counts n calls that ended within the current bucket.
+func (w *window) addSuccesses(n int) {
+	w.buckets[w.current].calls += n
+	w.sum.calls += n
+}
+
 // roll drops the buckets that have left the window.
 func (w *window) roll(now, passed time.Duration) {
 	steps := passed / w.width
