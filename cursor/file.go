@@ -63,7 +63,7 @@ type File struct {
 
 const (
 	fileBuffer = 256 << 10 // bytes gathered for one write
-	maxTail    = 4 << 20   // bytes of one item kept back for gzip
+	maxTail    = 1 << 20   // bytes of one item kept back for gzip
 	sumLen     = 4096      // bytes before the end that a checkpoint has a checksum of
 )
 
