@@ -289,3 +289,33 @@ func TestPullerKeepsNothingOfItsStream(t *testing.T) {
 		}
 	})
 }
+
+// A Next whose ctx ends in the very moment in which an item wakes it hands the item on to
+// the next one that waits.
+func TestPullerHandsOnTheWakeUp(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			stop := make(chan struct{})
+			p := seq.Pull(func(yield func(int, error) bool) {
+				time.Sleep(time.Second)
+				yield(1, nil)
+				<-stop
+			}, 1)
+			got := make(chan bool, 2)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			for _, ctx := range []context.Context{ctx, t.Context()} {
+				go func() {
+					v, _, _ := p.Next(ctx)
+					got <- v == 1
+				}()
+				synctest.Wait() // they wait in this order
+			}
+			if !<-got && !<-got {
+				t.Error("nobody got the item")
+			}
+			close(stop)
+			p.Stop()
+		})
+	}
+}
