@@ -171,17 +171,16 @@ func (p plan) summary() string {
 }
 
 // unchanged looks whether the files of a finished export are still what they were.
-func (p plan) unchanged(anew string) error {
+func (p plan) unchanged() error {
 	for _, part := range p.Parts {
-		advice := "Nothing was done. To export again, over what is there:\n  " + anew
 		info, err := os.Stat(part.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return advise(advice, "%w: the export is complete, but %s is gone", cursor.ErrOutputChanged, part.Path)
+			return fmt.Errorf("%w: the export is complete, but %s is gone", cursor.ErrOutputChanged, part.Path)
 		case err != nil:
 			return err
 		case info.Size() != part.Size:
-			return advise(advice, "%w: the export is complete, but %s has %s bytes and had %s when it was finished",
+			return fmt.Errorf("%w: the export is complete, but %s has %s bytes and had %s when it was finished",
 				cursor.ErrOutputChanged, part.Path, thousands(info.Size()), thousands(part.Size))
 		}
 	}

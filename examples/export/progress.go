@@ -39,9 +39,14 @@ func startProgress(out io.Writer, before int64) *progress {
 	return p
 }
 
+// isTerminal reports whether a bar can be drawn; a terminal may have no size.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	if !ok {
+		return false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	return err == nil && width > 0
 }
 
 // Stop ends the display and waits until it is gone.

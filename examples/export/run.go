@@ -226,10 +226,9 @@ func (e *export) finish(ctx context.Context, p plan, parts []*openPart) error {
 
 // alreadyDone says so, unless the files are no longer what they were.
 func (e *export) alreadyDone(p plan) error {
-	anew := e.command() + " -restart"
-	if err := p.unchanged(anew); err != nil {
+	if err := p.unchanged(); err != nil {
 		return err
 	}
-	e.say("nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s", p.summary(), anew)
+	e.say("nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", p.summary(), e.command())
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,6 +44,24 @@ func TestDemoWithoutDSN(t *testing.T) {
 		}
 	}
 	mustRun(t, dir, 0, "nothing to do", "-rows=5000")
+}
+
+// On a terminal there is a bar, on one without a size there are lines.
+func TestBarOnATerminal(t *testing.T) {
+	script, err := exec.LookPath("script")
+	if err != nil {
+		t.Skip("script, which makes a terminal, is not installed")
+	}
+	for size, want := range map[string]string{"rows 40 cols 120": "=>", "rows 0 cols 0": " rows/s, "} {
+		dir := t.TempDir()
+		cmd := command(dir)
+		cmd.Env = append(cmd.Env, "TERM=xterm")
+		cmd.Path, cmd.Args = script, []string{"script", "-qec", "stty " + size + "; exec " + shellQuote(os.Args[0]) + " -rows=600 -rate=400", "/dev/null"}
+		r := execute(t, cmd)
+		if !strings.Contains(r.stdout, want) || !strings.Contains(r.stdout, "done: 600 rows") {
+			t.Errorf("a terminal with %s shows %q, want %q in it", size, r.stdout, want)
+		}
+	}
 }
 
 // nasty has values that exports spoil.
