@@ -153,7 +153,8 @@ func legend(c *draw.Canvas, r *result, x, y vg.Length) {
 }
 
 // bars draws a panel of horizontal bars for each column, a bar for each contestant,
-// with its median in figures and a line from the smallest to the largest.
+// with its median in figures and a line from the smallest to the largest; an arrow
+// stands for what lies beyond the longest bar.
 func bars(r *result) *vgsvg.Canvas {
 	figure := style(smallSize, false, black)
 	names, figures := vg.Length(0), vg.Length(0)
@@ -229,7 +230,11 @@ func (r *result) panel(c *draw.Canvas, j int, left, width, most, top vg.Length) 
 		end := at(cell.median)
 		bar(c, row.role, vg.Rectangle{Min: vg.Point{X: left, Y: y - 6}, Max: vg.Point{X: end, Y: y + 6}})
 		if low, high := at(cell.min), at(cell.max); high-low > 2 {
-			c.StrokeLine2(draw.LineStyle{Color: black, Width: 1}, low, y, high, y)
+			line := draw.LineStyle{Color: black, Width: 1}
+			c.StrokeLine2(line, low, y, high, y)
+			if cell.max > largest { // it goes on beyond the panel
+				c.StrokeLines(line, []vg.Point{{X: high - 4, Y: y + 3}, {X: high, Y: y}, {X: high - 4, Y: y - 3}})
+			}
 			end = max(end, high)
 		}
 		c.FillText(figure, vg.Point{X: end + 4, Y: y}, number(cell.median))

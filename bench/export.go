@@ -125,7 +125,13 @@ func (b *bench) exportSystem(s system, dir string) (results []*result, err error
 // largeExportTime is what an export of ten million rows by all contenders takes at most.
 const largeExportTime = 130 * time.Second
 
-func (b *bench) exportRounds() int { return min(b.rounds, 5) }
+// exportRounds is fewer than elsewhere: each is a second or more.
+func (b *bench) exportRounds() int {
+	if b.scale < 1 {
+		return 1
+	}
+	return min(b.rounds, 5)
+}
 
 func (b *bench) exportSize(s system, dir string, rows, rounds int) (*result, error) {
 	b.say("  making %s rows in %s", thousands(float64(rows)), s.title)
@@ -182,7 +188,7 @@ func (b *bench) exportGrowth(s system, dir string, most int) (*result, error) {
 			return nil, err
 		}
 		defer s.drop(name) // with the file, if this fails
-		r := race{name: thousands(float64(rows)) + " rows", items: rows, rounds: min(b.rounds, 3)}
+		r := race{name: thousands(float64(rows)) + " rows", items: rows, rounds: min(b.exportRounds(), 3)}
 		r.columns = []column{{name: r.name, unit: "µs"}}
 		if rows == most {
 			r.rounds = 1 // OFFSET pages take half a minute

@@ -53,16 +53,3 @@ func (r *result) standing(j int) (s standing, ok bool) {
 	s.againstBest, s.againstBase, s.againstTop = faster(s.best), faster(base), faster(top)
 	return s, true
 }
-
-// notExplained stands where nobody has yet said why a row was lost.
-const notExplained = "not explained yet"
-
-// reason says why a column of a table was lost.
-func reason(table, column string) string {
-	for _, key := range []string{table + "/" + column, table} {
-		if why, ok := reasons[key]; ok {
-			return why
-		}
-	}
-	return notExplained
-}
