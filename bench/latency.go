@@ -36,7 +36,7 @@ func (b *bench) halfLoad() table {
 		every time.Duration
 		fn    func(int) (int, error)
 	}{
-		{"half load", b.items(1000, 40), 1100 * time.Microsecond * 2 / workers, millisecondWork},
+		{"half load", b.items(2000, 40), 1100 * time.Microsecond * 2 / workers, millisecondWork},
 		{"a lone item", b.items(150, 10), 2 * time.Millisecond, trivialWork},
 	}
 	t := table{
