@@ -639,3 +639,59 @@ func TestInputsAreCopied(t *testing.T) {
 		wantPairs(t, sent, "1")
 	})
 }
+
+// A foreignCtx owes nothing to package context, not even its error.
+type foreignCtx struct {
+	done chan struct{}
+	err  atomic.Pointer[error]
+}
+
+func (c *foreignCtx) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *foreignCtx) Done() <-chan struct{}       { return c.done }
+func (c *foreignCtx) Value(any) any               { return nil }
+func (c *foreignCtx) Err() error {
+	if err := c.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+func (c *foreignCtx) end(err error) {
+	c.err.Store(&err)
+	close(c.done)
+}
+
+func TestForeignContext(t *testing.T) {
+	for name, end := range map[string]error{
+		"plain":          errBad,
+		"item error":     &seq.ItemError{Item: 1, Err: errBad},
+		"not comparable": uncomparable{[]int{1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				told := func(stage string, stream ints, end error) {
+					var last error
+					for _, err := range stream {
+						if last != nil {
+							t.Errorf("%s: %v comes after %v", stage, err, last)
+						}
+						last = err
+					}
+					var item *seq.ItemError
+					if last == nil || seq.IsItemError(last) || errors.As(last, &item) || last.Error() != end.Error() {
+						t.Errorf("%s: ended with %v", stage, last)
+					}
+				}
+				for _, s := range concurrentStages {
+					ctx := &foreignCtx{done: make(chan struct{})}
+					time.AfterFunc(time.Second, func() { ctx.end(end) })
+					told(s.name, s.stage(ctx, silent(ctx, 3), same), end)
+				}
+				ctx := &foreignCtx{done: make(chan struct{})}
+				time.AfterFunc(time.Second, func() { ctx.end(end) })
+				told("Scope", seq.Scope(ctx, func(ctx context.Context) ints {
+					return seq.Buffer(ctx, silent(ctx, 3), 1)
+				}), end)
+			})
+		})
+	}
+}

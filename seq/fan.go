@@ -19,7 +19,8 @@ const fanAhead = 7
 // body would: an item with a nil error, or an error with the zero item. It is called
 // in the source's goroutine; an index out of range panics.
 //
-// Each branch is a stage that runs in a goroutine of its own and keeps its order.
+// Each branch is a stage that runs in a goroutine of its own and keeps its order. Its
+// input is for one loop at a time; a second loop over it goes on where the first left.
 // What is routed to a branch that has ended is dropped, but a final error routed
 // there is yielded by itself, after all else. A branch that is slow holds up the
 // source as soon as its lane is full. An item error may overtake items.

@@ -38,7 +38,9 @@ type nextWaiter struct{ wakeup chan struct{} }
 // Pull returns a [Puller] of in. The source may run up to ahead items ahead of the
 // calls of Next; with 0 it works only while a Next waits, or has waited in vain.
 //
-// The caller must call Stop, or take the stream to its end.
+// The caller must call Stop, or take the stream to its end. Stop waits for the source,
+// also where a panic passes a deferred Stop: end the context of a source that can block
+// before.
 func Pull[T any](in iter.Seq2[T, error], ahead int) *Puller[T] {
 	checkStream("Pull", in)
 	checkAtLeast("Pull", "ahead", ahead, 0)

@@ -293,17 +293,17 @@ func TestPullerKeepsNothingOfItsStream(t *testing.T) {
 // A Next whose ctx ends in the very moment in which an item wakes it hands the item on to
 // the next one that waits.
 func TestPullerHandsOnTheWakeUp(t *testing.T) {
-	for range 300 {
+	for range 100 {
 		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
 			stop := make(chan struct{})
 			p := seq.Pull(func(yield func(int, error) bool) {
 				time.Sleep(time.Second)
+				cancel() // lets the first Next go, which is not that fast
 				yield(1, nil)
 				<-stop
 			}, 1)
 			got := make(chan bool, 2)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
 			for _, ctx := range []context.Context{ctx, t.Context()} {
 				go func() {
 					v, _, _ := p.Next(ctx)
