@@ -127,6 +127,10 @@ func streamed(ctx context.Context, e *export) error {
 		return err
 	}
 	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return err
+	}
 	values := make([]any, len(e.encoder.columns))
 	dest := make([]any, len(values))
 	for i := range values {
@@ -136,6 +140,11 @@ func streamed(ctx context.Context, e *export) error {
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return err
+		}
+		for i, v := range values {
+			if b, ok := v.([]byte); ok && types[i].DatabaseTypeName() == "TEXT" { // MariaDB's driver gives bytes
+				values[i] = string(b)
+			}
 		}
 		buf = e.encoder.Row(buf[:0], values)
 		if _, err := out.Write(buf); err != nil {

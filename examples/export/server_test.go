@@ -98,7 +98,7 @@ func newServerDemo(t testing.TB, s server, rows int) (dsn string) {
 		fmt.Sprintf(`INSERT INTO orders SELECT id, CASE id %% 4 WHEN 0 THEN 'Ada Lovelace' WHEN 1 THEN 'Zoë Quinn' WHEN 2 THEN 'O''Brien, Pat'
 				ELSE '山田 太郎' END, id * 104729 %% 500000, timestamptz '2026-01-01 00:00:00Z' + id * interval '31 s',
 			CASE id %% 3 WHEN 0 THEN 'said "thank you"' WHEN 1 THEN '' END, 9007199254740993 + id, CASE WHEN id %% 10 = 0 THEN '\xdeadbeef'::bytea END
-			FROM generate_series(1, %d) AS id`, rows),
+			FROM generate_series(1::bigint, %d) AS id`, rows),
 		"ANALYZE orders",
 	}
 	if s == mariaDBServer {
