@@ -81,7 +81,7 @@ func postgresURL(t testing.TB, base, schema string) string {
 		t.Fatalf("%s: %v", postgresServer.variable, err)
 	}
 	u := url.URL{Scheme: "postgres", Path: "/" + cfg.Database, User: url.UserPassword(cfg.User, cfg.Password)}
-	params := url.Values{"search_path": {schema}, "host": {cfg.Host}, "port": {fmt.Sprint(cfg.Port)}}
+	params := url.Values{"options": {"-csearch_path=" + schema}, "host": {cfg.Host}, "port": {fmt.Sprint(cfg.Port)}}
 	if cfg.TLSConfig == nil {
 		params.Set("sslmode", "disable")
 	}
