@@ -203,7 +203,7 @@ func rowsOf(db *sql.DB) cursor.Query[row, int64] {
 			return r, err
 		},
 		Position: func(r row) int64 { return r.id },
-		Page:     cursor.PageConfig{Size: 100},
+		Page:     cursor.PageConfig{Size: 100, Prefetch: 0.5}, // the next page when half of one is done
 	}
 }
 
