@@ -263,3 +263,9 @@ func ExampleNewAdaptive() {
 	fmt.Println(seq.Collect(seq.MapConcurrent(ctx, seq.Of(1, 2, 3), 64, call)))
 	// Output: [1 4 9] <nil>
 }
+
+func ExampleAdaptive_Limit() {
+	adaptive := NewAdaptive(AdaptiveConfig{Min: 4, Max: 64})
+	fmt.Println(adaptive.Limit(), "calls at once to begin with")
+	// Output: 4 calls at once to begin with
+}

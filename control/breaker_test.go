@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -487,6 +488,41 @@ func TestBreakerHoldPassesOn(t *testing.T) {
 	})
 }
 
+// When the breaker closes, those who are held up go on one by one. Who comes
+// meanwhile goes behind them, though the breaker is closed.
+func TestBreakerHoldKeepsOrderWhileTheLineDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		b := halfOpen(ctx, BreakerConfig{Hold: true})
+		end := make(chan struct{})
+		go b.Do(ctx, func(context.Context) error { <-end; return nil }) // the trial
+		synctest.Wait()
+		// Somebody in line who is slow to wake up.
+		b.mu.Lock()
+		place := b.line.waiting.PushBack(make(chan struct{}, 1))
+		b.mu.Unlock()
+		close(end)
+		synctest.Wait()
+		if got := b.State(); got != BreakerClosed {
+			t.Fatalf("%v after the trial", got)
+		}
+		var called atomic.Bool
+		go b.Do(ctx, func(context.Context) error { called.Store(true); return nil })
+		synctest.Wait()
+		if called.Load() {
+			t.Error("a newcomer has overtaken who was held up")
+		}
+		b.mu.Lock()
+		b.line.waiting.Remove(place)
+		b.line.wake()
+		b.mu.Unlock()
+		synctest.Wait()
+		if !called.Load() || b.lane.epoch() == 0 {
+			t.Errorf("the line has drained: called %t, lane open %t", called.Load(), b.lane.epoch() != 0)
+		}
+	})
+}
+
 // An open breaker's error is about other calls: their marks do not stick to it.
 func TestOpenErrorHidesMarks(t *testing.T) {
 	b := NewBreaker(BreakerConfig{MinCalls: 1})
@@ -547,4 +583,18 @@ func ExampleBreaker_hold() {
 	// 1 <nil>
 	// 2 <nil>
 	// 3 <nil>
+}
+
+func ExampleBreaker_State() {
+	ctx := context.Background()
+	breaker := NewBreaker(BreakerConfig{MinCalls: 2})
+	for range 2 {
+		fmt.Println(breaker.State())
+		breaker.Do(ctx, func(context.Context) error { return errors.New("connection refused") })
+	}
+	fmt.Println(breaker.State())
+	// Output:
+	// closed
+	// closed
+	// open
 }

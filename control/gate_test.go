@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/pipeline/seq"
 )
 
 // waitFor calls g.Wait in a goroutine and returns how long it took, on the fake
@@ -240,4 +242,75 @@ func ExampleGate_PauseFor() {
 	calls.Wait()
 	fmt.Println(time.Since(begin) >= 5*time.Millisecond)
 	// Output: true
+}
+
+func ExampleGate_Pause() {
+	var g Gate
+	g.Pause() // until Resume
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	fmt.Println(g.Wait(ctx))
+	// Output: context deadline exceeded
+}
+
+func ExampleGate_Resume() {
+	var g Gate
+	g.Pause()
+	g.PauseFor(time.Hour)
+	g.Resume() // ends both
+	fmt.Println(g.Wait(context.Background()))
+	// Output: <nil>
+}
+
+func ExampleGate_Paused() {
+	var g Gate
+	fmt.Println(g.Paused())
+	g.Pause()
+	fmt.Println(g.Paused())
+	g.Stop() // nobody waits any more
+	fmt.Println(g.Paused())
+	// Output:
+	// false
+	// true
+	// false
+}
+
+// A job that is asked to stop finishes what it has begun.
+func ExampleGate_Stop() {
+	var g Gate
+	ctx := context.Background()
+	for n, err := range Gated(ctx, seq.Of(1, 2, 3, 4), &g) {
+		fmt.Println(n, err)
+		if n == 2 {
+			g.Stop() // as a handler of SIGTERM would
+		}
+	}
+	fmt.Println("done")
+	// Output:
+	// 1 <nil>
+	// 2 <nil>
+	// done
+}
+
+func ExampleGate_Wait() {
+	var g Gate
+	ctx := context.Background()
+	fmt.Println(g.Wait(ctx))
+	g.Stop()
+	fmt.Println(g.Wait(ctx))
+	// Output:
+	// <nil>
+	// control: the gate was stopped
+}
+
+func ExampleGate_Do() {
+	var g Gate
+	err := g.Do(context.Background(), func(context.Context) error {
+		fmt.Println("the gate is open")
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// the gate is open
+	// <nil>
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // A Policy governs one call. Do calls op zero or more times, never twice at once
@@ -45,7 +46,7 @@ func Wrap[T, U any](fn func(context.Context, T) (U, error), policies ...Policy) 
 	case len(policies) == 0:
 		return fn
 	case ours:
-		return wrapPooled(fn, policies)
+		return wrapOurs(fn, policies)
 	default:
 		return wrapGuarded(fn, policies)
 	}
@@ -71,19 +72,106 @@ func inspect(i int, p Policy) (ours bool) {
 	return false
 }
 
-// A frame is one call on its way through the policies. Its chain of functions is
-// made once and used again for the next call, so that a call allocates nothing.
-type frame[T, U any] struct {
-	fn     func(context.Context, T) (U, error)
-	item   T
-	result U
-	enter  func(context.Context) error // through all policies to call
+// wrapOurs is Wrap for policies that let go of op when they return.
+func wrapOurs[T, U any](fn func(context.Context, T) (U, error), policies []Policy) func(context.Context, T) (U, error) {
+	policies = bind(policies)
+	return func(ctx context.Context, item T) (result U, err error) {
+		err = enter(ctx, policies, nil, func(ctx context.Context) (err error) {
+			result, err = fn(ctx, item)
+			return err
+		})
+		if err != nil {
+			var none U
+			return none, err
+		}
+		return result, nil
+	}
 }
 
-func newFrame[T, U any](fn func(context.Context, T) (U, error), policies []Policy) *frame[T, U] {
-	f := &frame[T, U]{fn: fn}
-	f.enter = chain(policies, f.call)
-	return f
+// A retrying is a Retry among the policies of Wrap. Where it is timed, each try
+// comes to a Timeout without a wait before it. That one reads the clock, and tells
+// when the try began.
+type retrying struct {
+	Retry
+	timed bool
+}
+
+// bind does once what the policies would do for each call.
+func bind(policies []Policy) []Policy {
+	bound := slices.Clone(policies)
+	for i, p := range policies {
+		switch p := p.(type) {
+		case Retry:
+			bound[i] = &retrying{p, leadsToTimeout(policies[i+1:])}
+		case Timeout:
+			bound[i] = p.bind()
+		}
+	}
+	return bound
+}
+
+// leadsToTimeout reports whether a call comes to a Timeout in no time: there is
+// nothing before it but breakers that neither wait nor call back.
+func leadsToTimeout(policies []Policy) bool {
+	for _, p := range policies {
+		switch p := p.(type) {
+		case Timeout:
+			return true
+		case *Breaker:
+			if p.cfg.Hold || p.cfg.OnChange != nil {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// enter calls op through the policies, the first outermost. A Timeout puts down in
+// began, if that is not nil, when it was reached.
+//
+// It names the types so that the compiler sees that none of them keeps op: a call
+// through an interface would move op, and with it the item, its result and all the
+// functions in between, to the heap.
+func enter(ctx context.Context, policies []Policy, began *time.Time, op func(context.Context) error) error {
+	if len(policies) == 0 {
+		return op(ctx)
+	}
+	inner := func(ctx context.Context) error { return enter(ctx, policies[1:], nil, op) }
+	switch p := policies[0].(type) {
+	case *retrying:
+		if !p.timed {
+			return p.from(ctx, clock(), inner)
+		}
+		var began time.Time
+		err := enter(ctx, policies[1:], &began, op)
+		if err == nil {
+			return nil
+		}
+		begin := clock() // refused: no time has passed
+		if !began.IsZero() {
+			begin = began.Sub(epoch)
+		}
+		return p.after(ctx, begin, err, inner)
+	case *Breaker:
+		return p.Do(ctx, func(ctx context.Context) error { return enter(ctx, policies[1:], began, op) })
+	case *timed:
+		begin := time.Now()
+		if began != nil {
+			*began = begin
+		}
+		return p.from(ctx, begin, inner)
+	case *InFlight:
+		return p.Do(ctx, inner)
+	case *Adaptive:
+		return p.Do(ctx, inner)
+	case *Gate:
+		return p.Do(ctx, inner)
+	case rated:
+		return p.Do(ctx, inner)
+	}
+	panic("unreachable: inspect knows all types")
 }
 
 // chain puts policies around op, the first outermost.
@@ -93,30 +181,6 @@ func chain(policies []Policy, op func(context.Context) error) func(context.Conte
 		op = func(ctx context.Context) error { return policy.Do(ctx, inner) }
 	}
 	return op
-}
-
-func (f *frame[T, U]) call(ctx context.Context) (err error) {
-	f.result, err = f.fn(ctx, f.item)
-	return err
-}
-
-// wrapPooled is Wrap for policies that let go of op when they return. A frame
-// whose call panics or leaves by Goexit is not used again.
-func wrapPooled[T, U any](fn func(context.Context, T) (U, error), policies []Policy) func(context.Context, T) (U, error) {
-	pool := sync.Pool{New: func() any { return newFrame(fn, policies) }}
-	return func(ctx context.Context, item T) (result U, err error) {
-		f := pool.Get().(*frame[T, U])
-		f.item = item
-		err = f.enter(ctx)
-		if err == nil {
-			result = f.result
-		}
-		var noItem T
-		var noResult U
-		f.item, f.result = noItem, noResult // the pool must not keep them alive
-		pool.Put(f)
-		return result, err
-	}
 }
 
 // errMisused is what a policy gets that breaks the rules of [Policy].
@@ -129,27 +193,27 @@ const (
 	callOver
 )
 
-// wrapGuarded is Wrap for policies that may not know the rules. Each call has a
-// frame of its own, which a policy can hold on to for as long as it likes, and a
-// guard around fn, so that a stray op can neither disturb this call nor another.
+// wrapGuarded is Wrap for policies that may not know the rules: a guard around fn
+// sees to it that a stray op does not disturb the call.
 func wrapGuarded[T, U any](fn func(context.Context, T) (U, error), policies []Policy) func(context.Context, T) (U, error) {
 	return func(ctx context.Context, item T) (result U, err error) {
-		f := &frame[T, U]{fn: fn, item: item}
+		var got U
 		var state atomic.Int32
-		guarded := func(ctx context.Context) error {
+		guarded := func(ctx context.Context) (err error) {
 			if !state.CompareAndSwap(callIdle, callRuns) {
 				return errMisused
 			}
 			defer state.CompareAndSwap(callRuns, callIdle)
-			return f.call(ctx)
+			got, err = fn(ctx, item)
+			return err
 		}
 		err = chain(policies, guarded)(ctx)
-		// Where op still runs, f.result is being written: leave it alone.
+		// Where op still runs, got is being written: leave it alone.
 		if state.Swap(callOver) == callRuns {
 			return result, errors.Join(err, errMisused)
 		}
 		if err == nil {
-			result = f.result
+			result = got
 		}
 		return result, err
 	}

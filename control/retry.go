@@ -58,12 +58,21 @@ var defaultBackoff = Exponential(100*time.Millisecond, 30*time.Second)
 // Do calls op until it succeeds or there is a reason to give up.
 func (r Retry) Do(ctx context.Context, op func(context.Context) error) error {
 	r.check()
-	begin := clock()
-	for try := 1; ; try++ {
-		err := op(ctx)
-		if err == nil || errors.Is(err, seq.ErrSkip) {
-			return err
-		}
+	return r.from(ctx, clock(), op)
+}
+
+// from is Do, begun at begin.
+func (r *Retry) from(ctx context.Context, begin time.Duration, op func(context.Context) error) error {
+	err := op(ctx)
+	if err == nil {
+		return nil
+	}
+	return r.after(ctx, begin, err, op)
+}
+
+// after goes on after the first try, which began at begin and returned err.
+func (r *Retry) after(ctx context.Context, begin time.Duration, err error, op func(context.Context) error) error {
+	for try := 1; err != nil && !errors.Is(err, seq.ErrSkip); try++ {
 		if end := seq.ContextError(ctx); end != nil {
 			return interrupted(try, begin, end, err)
 		}
@@ -77,7 +86,9 @@ func (r Retry) Do(ctx context.Context, op func(context.Context) error) error {
 		if end := r.sleep(ctx, d); end != nil {
 			return interrupted(try, begin, end, err)
 		}
+		err = op(ctx)
 	}
+	return err
 }
 
 func (r Retry) check() {
@@ -88,7 +99,7 @@ func (r Retry) check() {
 
 // next says how long to sleep after a try that failed with err, or that there is
 // not to be another one.
-func (r Retry) next(try int, elapsed time.Duration, err error) (d time.Duration, again bool) {
+func (r *Retry) next(try int, elapsed time.Duration, err error) (d time.Duration, again bool) {
 	limit := r.Attempts
 	if limit == 0 {
 		limit = 5
@@ -114,7 +125,7 @@ func (r Retry) next(try int, elapsed time.Duration, err error) (d time.Duration,
 // The gate is closed for d from a moment later than the timer was started, and
 // opened right after the sleep: nothing gets through before the sleep is over, and
 // the next try through the same gate finds it open, unless others keep it closed.
-func (r Retry) sleep(ctx context.Context, d time.Duration) error {
+func (r *Retry) sleep(ctx context.Context, d time.Duration) error {
 	if r.Pause == nil || d <= 0 {
 		return sleep(ctx, d)
 	}

@@ -23,7 +23,20 @@ type Timeout time.Duration
 // Do calls op with a context that ends when the time is up.
 func (t Timeout) Do(ctx context.Context, op func(context.Context) error) error {
 	t.check()
-	limited, cancel := context.WithTimeoutCause(ctx, time.Duration(t), timeoutCause(t))
+	return t.bind().from(ctx, time.Now(), op)
+}
+
+// A timed is a Timeout with its cause at hand, which takes an allocation to make.
+type timed struct {
+	Timeout
+	cause error
+}
+
+func (t Timeout) bind() *timed { return &timed{t, timeoutCause(t)} }
+
+// from is Do, begun at begin.
+func (t *timed) from(ctx context.Context, begin time.Time, op func(context.Context) error) error {
+	limited, cancel := context.WithDeadlineCause(ctx, begin.Add(time.Duration(t.Timeout)), t.cause)
 	defer cancel()
 	err := op(limited)
 	switch {
@@ -32,7 +45,7 @@ func (t Timeout) Do(ctx context.Context, op func(context.Context) error) error {
 	case ctx.Err() != nil || errors.Is(err, seq.ErrSkip):
 		return err
 	}
-	return &timeoutError{after: time.Duration(t), err: err}
+	return &timeoutError{after: time.Duration(t.Timeout), err: err}
 }
 
 func (t Timeout) check() {
