@@ -13,8 +13,8 @@ import (
 // BreakerConfig says when a [Breaker] opens and what it does then. The zero value
 // is useful.
 type BreakerConfig struct {
-	// Window is the time over which calls are counted, to within a 64th of it.
-	// 0 means 10 s.
+	// Window is the time over which calls are counted, to within a 64th of it (and
+	// what timers are late on a busy machine). 0 means 10 s.
 	Window time.Duration
 
 	// MinCalls is how many calls it takes within Window for a verdict. 0 means 10.

@@ -182,6 +182,19 @@ func TestWindowAgainstModel(t *testing.T) {
 	}
 }
 
+// Timers are too coarse for the buckets of a short window.
+func TestBreakerUsesNoTimerForAShortWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for span, want := range map[time.Duration]bool{64 * leastBucket: true, 64*leastBucket - 1: false} {
+			b := NewBreaker(BreakerConfig{Window: span})
+			b.Do(t.Context(), always(nil))
+			if got := b.lane.word.Load()&laneCounts != 0; got != want {
+				t.Errorf("Window %v: counted without the clock %t, want %t", span, got, want)
+			}
+		}
+	})
+}
+
 // TestBreakerAgainstModel compares a breaker with one that looks at the clock for
 // every call: most of the successes of this one are counted without.
 func TestBreakerAgainstModel(t *testing.T) {
@@ -324,6 +337,24 @@ func TestBreakerTrials(t *testing.T) {
 			<-third
 			if err := b.Do(ctx, always(nil)); err != nil || b.State() != BreakerClosed {
 				t.Errorf("%v, %v", err, b.State())
+			}
+		})
+	})
+	t.Run("a late success does not count", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			b := NewBreaker(BreakerConfig{MinCalls: 3})
+			late := make(chan error)
+			got := block(ctx, b, late)
+			trip(ctx, b, 3)
+			time.Sleep(5 * time.Second)
+			b.Do(ctx, always(nil)) // closes it
+			b.Do(ctx, always(nil)) // from here on, successes are counted without the mutex
+			late <- nil
+			<-got
+			trip(ctx, b, 2)
+			if b.State() != BreakerOpen || b.outage.calls != 3 {
+				t.Errorf("%v, counted %+v, want 3 calls", b.State(), b.outage)
 			}
 		})
 	})

@@ -246,7 +246,7 @@ func TestWrapRetryElapsed(t *testing.T) {
 			b := NewBreaker(BreakerConfig{MinCalls: 1, OpenFor: 10 * time.Second, Hold: true})
 			trip(t.Context(), b, 1)
 			return policies{retry, b, limit}
-		}, "2 tries in 24s"}, // both tries wait: 10 + 2, and 10 more with the sleep in them, + 2
+		}, "2 tries in 24s"}, // each try waits 10 s, the second one sleeps meanwhile
 		{"a callback before Timeout", func() policies { return policies{retry, slowChange(), limit} }, "2 tries in 25s"},
 	}
 	for _, tt := range tests {
