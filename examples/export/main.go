@@ -77,7 +77,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ignoreFileSizeSignal()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	announced := make(chan struct{}) // so that the two messages come in their order
 	context.AfterFunc(ctx, func() {
+		defer close(announced)
 		stop() // the next signal has its usual effect: the process ends
 		fmt.Fprintln(stderr, "export: stopping as soon as what is written is committed; a second signal ends it at once")
 	})
@@ -87,6 +89,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitDone
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		<-announced
 		fmt.Fprintf(stderr, "export: interrupted; what is committed is safe. To go on:\n  %s\n", c.command())
 		return exitInterrupted
 	}
