@@ -172,7 +172,7 @@ func (j *job) policies() []control.Policy {
 			Hold:      true,
 		}),
 		control.Rate(control.NewPacer(j.rate)),
-		control.Timeout(300 * time.Millisecond),
+		control.Timeout(500 * time.Millisecond),
 	}
 }
 

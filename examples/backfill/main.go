@@ -1,5 +1,5 @@
 // Backfill is a batch script of the kind that is written in an afternoon and runs for a
-// day: it calls an HTTP API for each of 800 rows of a database and writes the answers
+// day: it calls an HTTP API for each of 600 rows of a database and writes the answers
 // to a file. It can be killed at any moment; started again, it goes on.
 //
 //	go -C examples run ./backfill
@@ -57,7 +57,7 @@ func main() { os.Exit(start()) }
 
 func start() int {
 	var c config
-	flag.IntVar(&c.rows, "rows", 800, "number of rows; each number is a job of its own")
+	flag.IntVar(&c.rows, "rows", 600, "number of rows; each number is a job of its own")
 	flag.Float64Var(&c.rate, "rate", 150, "calls a second, at most")
 	flag.StringVar(&c.folder, "state", ".pipeline-state", "folder for the databases, the checkpoint and the answers")
 	flag.StringVar(&c.addr, "addr", "127.0.0.1:0", "address of the page; port 0 means any that is free")

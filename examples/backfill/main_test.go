@@ -144,9 +144,11 @@ func TestKilledAtRandom(t *testing.T) {
 		case 0: // anywhere, also while the databases are made
 		case 1: // when a part of the job is committed
 			p.line(t)
-			for checkpoint := filepath.Join(folder, fmt.Sprintf("backfill-%d", rows), "backfill.checkpoint"); ; {
-				if _, err := os.Stat(checkpoint); err == nil {
-					break
+			checkpoint := filepath.Join(folder, fmt.Sprintf("backfill-%d", rows), "backfill.checkpoint")
+			waiting := time.Now()
+			for _, err := os.Stat(checkpoint); err != nil; _, err = os.Stat(checkpoint) {
+				if time.Since(waiting) > time.Minute {
+					t.Fatalf("no commit in a minute: %v", err)
 				}
 				time.Sleep(time.Millisecond)
 			}
