@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -132,128 +131,6 @@ func TestReadAheadOfFlatMapConcurrent(t *testing.T) {
 			}
 		})
 	}
-}
-
-// When ctx ends the consumer is told at once, with the cause, although the source and
-// the callbacks are blocked; they are waited for afterwards.
-func TestEndOfContextIsToldAtOnce(t *testing.T) {
-	cause := &seq.ItemError{Item: 1, Err: errBad}
-	for _, s := range concurrentStages {
-		for _, blocked := range []string{"source", "callback"} {
-			if blocked == "callback" && !s.callback {
-				continue
-			}
-			t.Run(s.name+"/"+blocked, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					ctx, cancel := context.WithCancelCause(t.Context())
-					time.AfterFunc(time.Second, func() { cancel(cause) })
-					release := make(chan struct{})
-					time.AfterFunc(time.Minute, func() { close(release) })
-					in, fn := upTo(3, nil), same
-					if blocked == "source" {
-						in = seq.Concat(in, func(func(int, error) bool) { <-release })
-					} else {
-						fn = func(_ context.Context, v int) (int, error) { <-release; return v, errBad }
-					}
-					start := time.Now()
-					var told []error
-					for v, err := range s.stage(ctx, in, fn) {
-						if err == nil {
-							if blocked == "callback" {
-								t.Errorf("got item %d", v)
-							}
-							continue
-						}
-						told = append(told, err)
-						if d := time.Since(start); d != time.Second {
-							t.Errorf("told after %v: %v", d, err)
-						}
-					}
-					if len(told) != 1 {
-						t.Fatalf("got errors %v, want one", told)
-					}
-					var item *seq.ItemError
-					if err := told[0]; !errors.Is(err, context.Canceled) || !errors.Is(err, errBad) || !errors.Is(err, cause) || errors.As(err, &item) {
-						t.Errorf("the error is %v", err)
-					}
-					if d := time.Since(start); d != time.Minute {
-						t.Errorf("the loop ended after %v, before all had", d)
-					}
-				})
-			})
-		}
-	}
-}
-
-// Nothing is started behind a ctx that has ended.
-func TestContextEndedBefore(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for _, s := range concurrentStages {
-		source := func(func(int, error) bool) { t.Errorf("%s: the source was started", s.name) }
-		wantPairs(t, s.stage(ctx, source, same), "final error: context canceled")
-	}
-}
-
-// A lookCtx calls look when it is asked whether it has ended, before it tells what was
-// so until then.
-type lookCtx struct {
-	context.Context
-	look func()
-}
-
-func (c lookCtx) Err() error {
-	err := c.Context.Err()
-	c.look()
-	return err
-}
-
-// A callback that is interrupted just after the consumer has looked at ctx does not get
-// its error in before that of ctx.
-func TestErrorsOfInterruptedCallbacksAreDropped(t *testing.T) {
-	lanes := concurrentStages[0]
-	lanes.name = "Fork with callbacks in its lanes"
-	lanes.stage = func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
-		return seq.Fork(ctx, in, 2, func(int) seq.Stage[int, int] {
-			return func(in ints) ints { return seq.Map(in, func(v int) (int, error) { return fn(ctx, v) }) }
-		})
-	}
-	for _, s := range append(slices.Clone(concurrentStages), lanes) {
-		t.Run(s.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				var waiting atomic.Int32 // callbacks
-				loop := self()
-				looking := lookCtx{ctx, func() {
-					if self() == loop && waiting.Load() > 0 {
-						cancel()
-						time.Sleep(time.Second) // until the callback's error is there
-					}
-				}}
-				wait := func(ctx context.Context, v int) (int, error) {
-					waiting.Add(1)
-					<-ctx.Done()
-					return v, ctx.Err()
-				}
-				in := upTo(1, nil)
-				if !s.callback { // then the source's is the callback
-					in = seq.Map(in, func(v int) (int, error) { return wait(ctx, v) })
-				}
-				// As ctx ends at the consumer's look, this source goes on until then.
-				in = seq.Concat(in, func(func(int, error) bool) { <-ctx.Done() })
-				time.AfterFunc(time.Minute, cancel)
-				wantPairs(t, s.stage(looking, in, wait), "final error: context canceled")
-			})
-		})
-	}
-}
-
-// self returns the first words of the caller's stack, which name the goroutine.
-func self() string {
-	buf := make([]byte, 40)
-	name, _, _ := bytes.Cut(buf[:runtime.Stack(buf, false)], []byte(" ["))
-	return string(name)
 }
 
 func TestErrSkipInConcurrentStages(t *testing.T) {
@@ -452,6 +329,15 @@ func TestPanicDuringTheJoin(t *testing.T) {
 	})
 }
 
+// inBubble returns how many goroutines the caller's bubble has.
+func inBubble() int {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	_, rest, _ := bytes.Cut(buf, []byte("synctest bubble "))
+	id, _, _ := bytes.Cut(rest, []byte("]"))
+	return bytes.Count(buf, fmt.Appendf(nil, ", synctest bubble %s]:", id))
+}
+
 // There is no worker without an item, and none more than there are items under way.
 func TestWorkersStartAsNeeded(t *testing.T) {
 	for _, s := range []struct {
@@ -472,11 +358,11 @@ func TestWorkersStartAsNeeded(t *testing.T) {
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				before := runtime.NumGoroutine()
+				before := inBubble()
 				goroutines := func(when string, want int) {
 					t.Helper()
 					synctest.Wait()
-					if n := runtime.NumGoroutine() - before; n != want {
+					if n := inBubble() - before; n != want {
 						t.Errorf("%s: %d goroutines, want %d", when, n, want)
 					}
 				}
@@ -509,188 +395,6 @@ func TestWorkersStartAsNeeded(t *testing.T) {
 					t.Error(err)
 				}
 				goroutines("after the loop", 0)
-			})
-		})
-	}
-}
-
-// What a stage allocates does not depend on how many items there are.
-func TestNoAllocationPerItem(t *testing.T) {
-	ctx := context.Background()
-	pull := func(n int) {
-		p := seq.Pull(upTo(n, nil), 4)
-		for _, _, ok := p.Next(ctx); ok; _, _, ok = p.Next(ctx) {
-		}
-	}
-	loops := map[string]func(n int){
-		"Pull":  pull,
-		"Scope": func(n int) { seq.Drain(seq.Scope(ctx, func(context.Context) ints { return upTo(n, nil) })) },
-		"ForEachConcurrent": func(n int) {
-			seq.ForEachConcurrent(ctx, upTo(n, nil), 3, func(context.Context, int) error { return nil })
-		},
-		"Merge of three": func(n int) { seq.Drain(seq.Merge(ctx, upTo(n, nil), upTo(n, nil), upTo(n, nil))) },
-		"Broadcast to two": func(n int) {
-			seq.Drain(seq.Broadcast(ctx, upTo(n, nil), identities(2)...))
-		},
-		"MapConcurrent that skips": func(n int) {
-			seq.Drain(seq.MapConcurrent(ctx, upTo(n, nil), 3, func(context.Context, int) (int, error) { return 0, seq.ErrSkip }))
-		},
-		"FlatMapConcurrent of one large": func(n int) {
-			seq.Drain(seq.FlatMapConcurrent(ctx, seq.Of(0), 2, func(context.Context, int) ints { return upTo(n, nil) }))
-		},
-	}
-	var one ints = seq.Of(1)
-	for _, s := range concurrentStages {
-		loops[s.name] = func(n int) { seq.Drain(s.stage(ctx, upTo(n, nil), same)) }
-		if s.name == "FlatMapConcurrent" { // the one above makes a stream for each item itself
-			loops[s.name] = func(n int) {
-				seq.Drain(seq.FlatMapConcurrent(ctx, upTo(n, nil), 3, func(context.Context, int) ints { return one }))
-			}
-		}
-	}
-	const few, many = 500, 5500
-	for name, loop := range loops {
-		loop(few) // what is allocated once in a process
-		a := testing.AllocsPerRun(4, func() { loop(few) })
-		b := testing.AllocsPerRun(4, func() { loop(many) })
-		// A few goroutines more or less are started from loop to loop.
-		if b-a > (many-few)/100 {
-			t.Errorf("%s allocates %.0f times for %d items and %.0f times for %d", name, a, few, b, many)
-		}
-	}
-}
-
-func TestConcurrentMisuse(t *testing.T) {
-	var none ints
-	var noCtx context.Context
-	var noStage seq.Stage[int, int]
-	ctx, in := t.Context(), seq.Of(1)
-	zero := func(int, error) int { return 0 }
-	lane := func(int) seq.Stage[int, int] { return identity }
-	nothing := func(context.Context, int) error { return nil }
-	sub := func(context.Context, int) ints { return in }
-	for _, c := range []struct {
-		want  string
-		build func()
-	}{
-		{"seq.Window: n must be at least 1, got 0", func() { seq.Window(0) }},
-		{"seq.MapConcurrent: ctx must not be nil", func() { seq.MapConcurrent(noCtx, in, 1, same) }},
-		{"seq.MapConcurrent: the stream must not be nil", func() { seq.MapConcurrent(ctx, none, 1, same) }},
-		{"seq.MapConcurrent: n must be at least 1, got 0", func() { seq.MapConcurrent(ctx, in, 0, same) }},
-		{"seq.MapConcurrent: fn must not be nil", func() { seq.MapConcurrent[int, int](ctx, in, 1, nil) }},
-		{"seq.MapUnordered: ctx must not be nil", func() { seq.MapUnordered(noCtx, in, 1, same) }},
-		{"seq.MapUnordered: the stream must not be nil", func() { seq.MapUnordered(ctx, none, 1, same) }},
-		{"seq.MapUnordered: n must be at least 1, got -1", func() { seq.MapUnordered(ctx, in, -1, same) }},
-		{"seq.MapUnordered: fn must not be nil", func() { seq.MapUnordered[int, int](ctx, in, 1, nil) }},
-		{"seq.ForEachConcurrent: ctx must not be nil", func() { seq.ForEachConcurrent(noCtx, in, 1, nothing) }},
-		{"seq.ForEachConcurrent: the stream must not be nil", func() { seq.ForEachConcurrent(ctx, none, 1, nothing) }},
-		{"seq.ForEachConcurrent: n must be at least 1, got 0", func() { seq.ForEachConcurrent(ctx, in, 0, nothing) }},
-		{"seq.ForEachConcurrent: fn must not be nil", func() { seq.ForEachConcurrent(ctx, in, 1, nil) }},
-		{"seq.FlatMapConcurrent: ctx must not be nil", func() { seq.FlatMapConcurrent(noCtx, in, 1, sub) }},
-		{"seq.FlatMapConcurrent: the stream must not be nil", func() { seq.FlatMapConcurrent(ctx, none, 1, sub) }},
-		{"seq.FlatMapConcurrent: n must be at least 1, got 0", func() { seq.FlatMapConcurrent(ctx, in, 0, sub) }},
-		{"seq.FlatMapConcurrent: fn must not be nil", func() { seq.FlatMapConcurrent[int, int](ctx, in, 1, nil) }},
-		{"seq.Buffer: ctx must not be nil", func() { seq.Buffer(noCtx, in, 1) }},
-		{"seq.Buffer: the stream must not be nil", func() { seq.Buffer(ctx, none, 1) }},
-		{"seq.Buffer: n must be at least 1, got 0", func() { seq.Buffer(ctx, in, 0) }},
-		{"seq.Merge: ctx must not be nil", func() { seq.Merge(noCtx, in) }},
-		{"seq.Merge: stream 1 must not be nil", func() { seq.Merge(ctx, in, none) }},
-		{"seq.Scope: ctx must not be nil", func() { seq.Scope(noCtx, func(context.Context) ints { return in }) }},
-		{"seq.Scope: build must not be nil", func() { seq.Scope[int](ctx, nil) }},
-		{"seq.Scope: the stream must not be nil", func() { seq.Drain(seq.Scope(ctx, func(context.Context) ints { return nil })) }},
-		{"seq.Pull: the stream must not be nil", func() { seq.Pull(none, 0) }},
-		{"seq.Pull: ahead must be at least 0, got -1", func() { seq.Pull(in, -1) }},
-
-		{"seq.Branch: ctx must not be nil", func() { seq.Branch(noCtx, in, zero, identity) }},
-		{"seq.Branch: the stream must not be nil", func() { seq.Branch(ctx, none, zero, identity) }},
-		{"seq.Branch: route must not be nil", func() { seq.Branch(ctx, in, nil, identity) }},
-		{"seq.Branch: there must be at least one branch", func() { seq.Branch[int, int](ctx, in, zero) }},
-		{"seq.Branch: the stage of branch 1 must not be nil", func() { seq.Branch(ctx, in, zero, identity, noStage) }},
-		{"seq.Broadcast: ctx must not be nil", func() { seq.Broadcast(noCtx, in, identity) }},
-		{"seq.Broadcast: the stream must not be nil", func() { seq.Broadcast(ctx, none, identity) }},
-		{"seq.Broadcast: there must be at least one branch", func() { seq.Broadcast[int, int](ctx, in) }},
-		{"seq.Broadcast: the stage of branch 0 must not be nil", func() { seq.Broadcast(ctx, in, noStage) }},
-		{"seq.Fork: ctx must not be nil", func() { seq.Fork(noCtx, in, 1, lane) }},
-		{"seq.Fork: the stream must not be nil", func() { seq.Fork(ctx, none, 1, lane) }},
-		{"seq.Fork: n must be at least 1, got 0", func() { seq.Fork(ctx, in, 0, lane) }},
-		{"seq.Fork: lane must not be nil", func() { seq.Fork[int, int](ctx, in, 1, nil) }},
-		{"seq.Fork: the stage of branch 1 must not be nil", func() {
-			seq.Fork(ctx, in, 2, func(i int) seq.Stage[int, int] { return []seq.Stage[int, int]{identity, nil}[i] })
-		}},
-	} {
-		if got := panicOf(c.build); got != c.want {
-			t.Errorf("got %v, want %v", got, c.want)
-		}
-	}
-}
-
-// A stream that was built keeps its inputs, whatever becomes of the slice they came in.
-func TestInputsAreCopied(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ins := []iter.Seq2[int, error]{seq.Of(1)}
-		merged := seq.Merge(t.Context(), ins...)
-		ins[0] = nil
-		wantPairs(t, merged, "1")
-		stages := []seq.Stage[int, int]{identity}
-		branched := seq.Branch(t.Context(), seq.Of(1), func(int, error) int { return 0 }, stages...)
-		sent := seq.Broadcast(t.Context(), seq.Of(1), stages...)
-		stages[0] = nil
-		wantPairs(t, branched, "1")
-		wantPairs(t, sent, "1")
-	})
-}
-
-// A foreignCtx owes nothing to package context, not even its error.
-type foreignCtx struct {
-	done chan struct{}
-	err  atomic.Pointer[error]
-}
-
-func (c *foreignCtx) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (c *foreignCtx) Done() <-chan struct{}       { return c.done }
-func (c *foreignCtx) Value(any) any               { return nil }
-func (c *foreignCtx) Err() error {
-	if err := c.err.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-func (c *foreignCtx) end(err error) {
-	c.err.Store(&err)
-	close(c.done)
-}
-
-func TestForeignContext(t *testing.T) {
-	for name, end := range map[string]error{
-		"plain":          errBad,
-		"item error":     &seq.ItemError{Item: 1, Err: errBad},
-		"not comparable": uncomparable{[]int{1}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				told := func(stage string, stream ints, end error) {
-					var last error
-					for _, err := range stream {
-						if last != nil {
-							t.Errorf("%s: %v comes after %v", stage, err, last)
-						}
-						last = err
-					}
-					var item *seq.ItemError
-					if last == nil || seq.IsItemError(last) || errors.As(last, &item) || last.Error() != end.Error() {
-						t.Errorf("%s: ended with %v", stage, last)
-					}
-				}
-				for _, s := range concurrentStages {
-					ctx := &foreignCtx{done: make(chan struct{})}
-					time.AfterFunc(time.Second, func() { ctx.end(end) })
-					told(s.name, s.stage(ctx, silent(ctx, 3), same), end)
-				}
-				ctx := &foreignCtx{done: make(chan struct{})}
-				time.AfterFunc(time.Second, func() { ctx.end(end) })
-				told("Scope", seq.Scope(ctx, func(ctx context.Context) ints {
-					return seq.Buffer(ctx, silent(ctx, 3), 1)
-				}), end)
 			})
 		})
 	}
