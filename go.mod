@@ -3,6 +3,6 @@ module example.com/pipeline
 go 1.26.0
 
 require (
-	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
+	golang.org/x/sync v0.24.0
+	golang.org/x/time v0.16.0
 )

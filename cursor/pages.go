@@ -31,7 +31,8 @@ var ErrStalled = errors.New("cursor: the page does not move on")
 // equality only; their order is the source's business.
 //
 // fetch and position run in a goroutine of their own, while the loop's body works
-// if cfg.Prefetch is set. An error of fetch is final and comes after the items of
+// if cfg.Prefetch is set; where the loop waits for them and ctx cannot end, they run
+// in the loop's. An error of fetch is final and comes after the items of
 // the pages before it.
 //
 // Ends: with the first page that is not full, at an error of fetch, or when ctx ends.
@@ -150,12 +151,12 @@ type pager[T, P any] struct {
 // stream returns the stream of the pager's items.
 func (p pager[T, P]) stream(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		fetchCtx, cancel := context.WithCancel(ctx)
+		fetchCtx, cancel := p.fetchContext(ctx)
 		r := &pageRun[T, P]{pager: p, ctx: ctx, fetchCtx: fetchCtx, limit: p.cfg.firstSize()}
 		returned := false
 		defer func() {
 			cancel()
-			if r.ahead == nil {
+			if r.ahead == nil || r.ahead.task == nil {
 				return
 			}
 			if returned {
@@ -172,6 +173,17 @@ func (p pager[T, P]) stream(ctx context.Context) iter.Seq2[T, error] {
 	}
 }
 
+// fetchContext returns the context to fetch under. It ends with the loop, unless ctx
+// cannot end and a fetch is only one page of a database away from its own end: then
+// there is nothing to gain by telling it, and drivers watch a context that can end by
+// a goroutine for each statement, which costs a tenth of the time of a page.
+func (p *pager[T, P]) fetchContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.reuse && p.cfg.Retry == nil && ctx.Done() == nil {
+		return ctx, func() {}
+	}
+	return context.WithCancel(ctx)
+}
+
 // A pageRun is one loop over a pager's stream.
 type pageRun[T, P any] struct {
 	pager[T, P]
@@ -184,7 +196,7 @@ type pageRun[T, P any] struct {
 
 // A fetching is a page on its way. The fields are the task's until it is done.
 type fetching[T, P any] struct {
-	task *seq.Task
+	task *seq.Task // nil where the page has been fetched in the loop's goroutine
 	page page[T, P]
 	err  error
 }
@@ -200,7 +212,7 @@ func (r *pageRun[T, P]) run(yield func(T, error) bool) error {
 	if err := seq.ContextError(r.ctx); err != nil {
 		return err
 	}
-	r.start()
+	r.startNow()
 	for {
 		pg, err := r.await()
 		if err != nil {
@@ -221,12 +233,12 @@ func (r *pageRun[T, P]) run(yield func(T, error) bool) error {
 			return pg.err
 		case r.ahead != nil: // the prefetch is under way
 		case pg.more:
-			r.start()
+			r.startNow()
 		case r.cfg.Follow > 0:
 			if err := r.pause(); err != nil {
 				return err
 			}
-			r.start()
+			r.startNow()
 		default:
 			return nil
 		}
@@ -258,16 +270,32 @@ func (r *pageRun[T, P]) handOver(pg page[T, P], yield func(T, error) bool) (bool
 	return true, nil
 }
 
-// start begins to fetch the next page.
+// start begins to fetch the next page, beside the consumer.
 func (r *pageRun[T, P]) start() {
-	var buf []T
+	f := &fetching[T, P]{}
+	after, limit, buf := r.after, r.limit, r.buffer()
+	f.task = seq.Go(func() { f.page, f.err = r.fetchPage(after, limit, buf) })
+	r.ahead = f
+}
+
+// startNow is start where the consumer waits for the page. It needs a goroutine only
+// if ctx can end meanwhile.
+func (r *pageRun[T, P]) startNow() {
+	if r.ctx.Done() != nil {
+		r.start()
+		return
+	}
+	f := &fetching[T, P]{}
+	f.page, f.err = r.fetchPage(r.after, r.limit, r.buffer())
+	r.ahead = f
+}
+
+// buffer returns a page's buffer whose items have been consumed, or nil.
+func (r *pageRun[T, P]) buffer() (buf []T) {
 	if n := len(r.spare); n > 0 {
 		buf, r.spare = r.spare[n-1], r.spare[:n-1]
 	}
-	f := &fetching[T, P]{}
-	after, limit := r.after, r.limit
-	f.task = seq.Go(func() { f.page, f.err = r.fetchPage(after, limit, buf) })
-	r.ahead = f
+	return buf
 }
 
 // fetchPage fetches a page under the retry policy. An error that more tries would
@@ -300,6 +328,10 @@ func (r *pageRun[T, P]) fetchPage(after *P, limit int, buf []T) (page[T, P], err
 // if fetch does not; the end of the loop then waits for fetch.
 func (r *pageRun[T, P]) await() (page[T, P], error) {
 	f := r.ahead
+	if f.task == nil {
+		r.ahead = nil
+		return f.page, final(f.err)
+	}
 	select {
 	case <-f.task.Done():
 	case <-r.ctx.Done():
