@@ -41,11 +41,11 @@ func TestNoAllocationPerItem(t *testing.T) {
 			}
 		}
 	}
-	const few, many = 500, 5500
+	const few, many = 200, 2200
 	for name, loop := range loops {
 		loop(few) // what is allocated once in a process
-		a := testing.AllocsPerRun(4, func() { loop(few) })
-		b := testing.AllocsPerRun(4, func() { loop(many) })
+		a := testing.AllocsPerRun(3, func() { loop(few) })
+		b := testing.AllocsPerRun(3, func() { loop(many) })
 		// A few goroutines more or less are started from loop to loop.
 		if b-a > (many-few)/100 {
 			t.Errorf("%s allocates %.0f times for %d items and %.0f times for %d", name, a, few, b, many)

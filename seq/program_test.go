@@ -21,7 +21,7 @@ import (
 // and a way to leave the loop. It compares what comes out of two loops with a model
 // over plain slices, and proves that nothing is left running.
 func FuzzProgram(f *testing.F) {
-	for seed := range uint64(1500) {
+	for seed := range uint64(800) {
 		f.Add(randomProgram(seed))
 	}
 	f.Fuzz(func(t *testing.T, code []byte) { decodeProgram(code).check(t) })
