@@ -90,7 +90,7 @@ func TestTypedKeys(t *testing.T) {
 	t.Run("decimal", func(t *testing.T) {
 		withEachDB(t, func(t *testing.T, db database) {
 			if db.name == "sqlite" {
-				t.Skip("SQLite has no decimals")
+				return // it has no decimals
 			}
 			fill(t, db, "k DECIMAL(40,20) NOT NULL PRIMARY KEY", decimals)
 			testSingle(t, db, single[string](db, "t", "k"), len(decimals))
@@ -124,7 +124,7 @@ func TestTypedKeys(t *testing.T) {
 	t.Run("uuid", func(t *testing.T) {
 		withEachDB(t, func(t *testing.T, db database) {
 			if db.name == "sqlite" {
-				t.Skip("SQLite has no UUIDs")
+				return // it has no UUIDs
 			}
 			fill(t, db, "k uuid NOT NULL PRIMARY KEY", uuids)
 			testSingle(t, db, single[string](db, "t", "k"), len(uuids))

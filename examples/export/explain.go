@@ -29,6 +29,7 @@ func explain(err error, c *config) string {
 		{syscall.EDQUOT, "The disk quota is used up; all rows up to the last commit are safe. Make room, then " + again},
 		{syscall.EFBIG, "The file may not grow further (ulimit -f, or the file system); all rows up to the last commit are safe. Raise the limit, then " + again},
 		{cursor.ErrFsync, "The disk could not make the output durable; all rows up to the last commit are safe. Check the disk, then " + again},
+		{syscall.EROFS, "The file system is read-only: mount it with the right to write, or choose another -out or -state."},
 		{fs.ErrPermission, "Give this user the right to write there, or choose another -out or -state."},
 		{fs.ErrNotExist, "Make the folder first, or choose another -out or -state."},
 	} {
