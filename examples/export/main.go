@@ -78,11 +78,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	announced := make(chan struct{}) // so that the two messages come in their order
-	context.AfterFunc(ctx, func() {
+	silence := context.AfterFunc(ctx, func() {
 		defer close(announced)
 		stop() // the next signal has its usual effect: the process ends
 		fmt.Fprintln(stderr, "export: stopping as soon as what is written is committed; a second signal ends it at once")
 	})
+	defer silence() // before the deferred stop, which ends ctx, too
 
 	err = runExport(ctx, c, stdout)
 	switch {

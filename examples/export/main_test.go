@@ -65,6 +65,9 @@ func mustRun(t testing.TB, dir string, code int, says string, args ...string) re
 	if r.code != code || !strings.Contains(r.stdout+r.stderr, says) {
 		t.Fatalf("%q: exit code %d, want %d and %q\nstdout: %s\nstderr: %s", args, r.code, code, says, r.stdout, r.stderr)
 	}
+	if code == exitDone && r.stderr != "" || strings.Contains(r.stderr, "&{") {
+		t.Fatalf("%q: exit code %d with this for the user: %s", args, r.code, r.stderr)
+	}
 	return r
 }
 

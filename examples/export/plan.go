@@ -134,13 +134,23 @@ func (e *export) split(ctx context.Context) ([]part, error) {
 	return parts, nil
 }
 
-// claim refuses files that are there and are not this export's.
+// claim refuses files that are there and are not this export's. The database
+// itself it refuses whatever is asked for.
 func (e *export) claim(parts []part) error {
+	var source os.FileInfo // nil where the database is no file
+	if path, isFile := strings.CutPrefix(e.db.name, "sqlite:"); isFile {
+		var err error
+		if source, err = os.Stat(path); err != nil {
+			return err
+		}
+	}
 	for _, p := range parts {
 		info, err := os.Stat(p.Path)
 		switch {
 		case err != nil:
 			return err
+		case source != nil && os.SameFile(source, info):
+			return advise("Choose another -out.", "%s is the database that is to be exported", p.Path)
 		case info.Size() > 0 && !e.restart:
 			return advise("Move it away, or choose another -out. If it is to be overwritten: "+e.command()+" -restart",
 				"%s is there, and no checkpoint says that this export wrote it (looked in %s)", p.Path, e.checkpoints())

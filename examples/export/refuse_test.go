@@ -76,6 +76,7 @@ func TestBadInput(t *testing.T) {
 		{"there is no file", []string{"-dsn=sqlite:/nonexistent/x.db"}},
 		{"is a folder", []string{"-dsn=sqlite:."}},
 		{"not a database", []string{"-dsn=sqlite:" + notDB}},
+		{"-where", []string{"-where=id < 0) OR (1 = 1"}},
 		{"-dsn must begin with", []string{"-dsn=oracle://x"}},
 		{"-dsn must begin with", []string{"-dsn=" + notDB}},
 		{"-dsn names no database", []string{"-dsn=mysql://root@localhost"}},
@@ -123,6 +124,25 @@ func TestForeignOutputIsNotOverwritten(t *testing.T) {
 	mustRun(t, dir, exitFailed, "no checkpoint", args...)
 	write(t, dir+"/o.csv", "") // an empty file is nobody's
 	mustRun(t, dir, exitDone, "done", args...)
+}
+
+// Nobody means to write the rows over the database that they come from.
+func TestTheDatabaseIsNotOverwritten(t *testing.T) {
+	dsn, dir := newDemo(t, 100), t.TempDir()
+	path := strings.TrimPrefix(dsn, "sqlite:")
+	before := read(t, path)
+	if err := os.Symlink(path, dir+"/link.csv"); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{path, dir + "/link.csv"} {
+		for _, restart := range []string{"-restart=false", "-restart"} {
+			r := mustRun(t, dir, exitFailed, "is the database", "-dsn="+dsn, "-table=orders", "-out="+out, "-state="+dir+"/state", restart)
+			if strings.Contains(r.stderr, "-restart") {
+				t.Errorf("the advice is to overwrite it: %s", r.stderr)
+			}
+		}
+	}
+	same(t, "the database", read(t, path), before)
 }
 
 func TestAnotherQueryIsRefused(t *testing.T) {

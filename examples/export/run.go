@@ -76,6 +76,9 @@ type openPart struct {
 	checkpoint *cursor.Checkpoint[cursor.Key]
 }
 
+// String is for the errors about this part.
+func (p *openPart) String() string { return p.Path }
+
 // Close frees what the part holds. What was not committed is dropped.
 func (p *openPart) Close() error {
 	var err error

@@ -73,6 +73,10 @@ func (e *export) prepareQuery(ctx context.Context) error {
 	q.Where = e.where
 	q.Page = cursor.PageConfig{Size: e.page, Prefetch: 0.01, Retry: e.retry().Do}
 	types, err := e.columnTypes(ctx, q.Select, q.From, e.where)
+	if err == nil && e.where != "" {
+		// One that ends the parentheses around it would undo the condition on the key.
+		err = e.standsAlone(ctx, q.From)
+	}
 	if err != nil {
 		return advise("Is the condition valid SQL for this database?\nNothing was written.", "-where: %w", err)
 	}
@@ -99,6 +103,17 @@ func (e *export) columnTypes(ctx context.Context, columns, from, where string) (
 	types, err := rows.ColumnTypes()
 	rows.Next() // some drivers tell of errors only here
 	return types, errors.Join(err, rows.Err(), rows.Close())
+}
+
+// standsAlone asks the database whether -where is a condition without the
+// parentheses that it is put in.
+func (e *export) standsAlone(ctx context.Context, from string) error {
+	rows, err := e.db.QueryContext(ctx, "SELECT 1 FROM "+from+" WHERE "+e.where+"\nLIMIT 0")
+	if err != nil {
+		return err
+	}
+	rows.Next()
+	return errors.Join(rows.Err(), rows.Close())
 }
 
 // condition returns a WHERE clause with what the user gave added.
