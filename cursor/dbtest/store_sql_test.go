@@ -153,6 +153,23 @@ func TestSQLStoreFences(t *testing.T) {
 	})
 }
 
+// TestSQLStoreFencedByOneThatHasEnded looks at what a runner is told where nobody
+// holds the job any more that it lost.
+func TestSQLStoreFencedByOneThatHasEnded(t *testing.T) {
+	withEachDB(t, func(t *testing.T, db database) {
+		s := newStore(t, db, sqlstore.LeaseFor(time.Hour))
+		first := openJob(t, s, "job")
+		lapse(t, db, "job")
+		if err := openJob(t, s, "job").Close(); err != nil {
+			t.Fatal(err)
+		}
+		err := first.Commit(t.Context(), 1)
+		if !errors.Is(err, cursor.ErrFenced) || !strings.Contains(err.Error(), "ended") || strings.Contains(err.Error(), "1970") {
+			t.Errorf("Commit of a fenced runner: %v", err)
+		}
+	})
+}
+
 // inTx runs fn in a transaction, which is rolled back where fn returns an error.
 func inTx(t testing.TB, db *sql.DB, fn func(tx *sql.Tx) error) {
 	t.Helper()

@@ -293,8 +293,11 @@ func (l *lease) usable() error {
 // fenced says who took the job, as far as that can be found out.
 func (l *lease) fenced(ctx context.Context) error {
 	who, until, err := l.holder(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return l.errFenced()
+	case until.UnixMicro() == 0:
+		return fmt.Errorf("%w: job %q, and it has ended since", cursor.ErrFenced, l.job)
 	}
 	return fmt.Errorf("%w: job %q is held by %s until %s", cursor.ErrFenced, l.job, who, until.Format(time.RFC3339))
 }
