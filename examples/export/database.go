@@ -120,6 +120,10 @@ func parseMySQL(dsn, rest string) (d *database, driverName, source string, err e
 		cfg.Params = map[string]string{}
 	}
 	cfg.Params["time_zone"] = "'+00:00'"
+	// In any other encoding a text would come out as binary, or as another text.
+	if err := cfg.Apply(mysql.Charset("utf8mb4", "")); err != nil {
+		return nil, "", "", fmt.Errorf("-dsn: %w", err)
+	}
 	name := fmt.Sprintf("mysql://%s(%s)/%s", cfg.Net, cfg.Addr, cfg.DBName)
 	return &database{dialect: cursor.MySQL, system: "mysql", name: name}, "mysql", cfg.FormatDSN(), nil
 }

@@ -88,6 +88,7 @@ func TestMySQLNames(t *testing.T) {
 		"mysql://u:p%2Fw@h/d":          "mysql://tcp(h:3306)/d",
 		"mysql://u@[::1]:33/d":         "mysql://tcp([::1]:33)/d",
 		"mysql://u:p@unix(/a.sock)/d":  "mysql://unix(/a.sock)/d",
+		"mysql://u@h/d?charset=latin1": "mysql://tcp(h:3306)/d",
 		"mysql://u:p@tcp(h:1)/d?tls=x": "",
 		"mysql://u@h/":                 "",
 		"mysql://%zz@h/d":              "",
@@ -103,7 +104,7 @@ func TestMySQLNames(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %s", dsn, d, err, want)
 			continue
 		}
-		if strings.Contains(d.name, "p@") || !strings.Contains(source, "time_zone") {
+		if strings.Contains(d.name, "p@") || !strings.Contains(source, "time_zone") || !strings.Contains(source, "charset=utf8mb4") {
 			t.Errorf("%s: name %s, source %s", dsn, d.name, source)
 		}
 	}
