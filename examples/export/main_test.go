@@ -30,9 +30,27 @@ type result struct {
 	stdout, stderr string
 }
 
+// programPath is what command runs: the test binary, unless useBuilt says otherwise.
+var programPath = os.Args[0]
+
+// useBuilt makes a test run the program as users build it. A test that starts it
+// hundreds of times would otherwise spend its time starting the race detector.
+func useBuilt(t testing.TB) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "export")
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Env = append(os.Environ(), "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	was := programPath
+	programPath = path
+	t.Cleanup(func() { programPath = was })
+}
+
 // command is the program, to be run in a folder.
 func command(dir string, args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...)
+	cmd := exec.Command(programPath, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), asProgram+"=1", "PWD="+dir)
 	return cmd

@@ -152,6 +152,7 @@ func rawFiles(t testing.TB, dir string, files []string) (content []string) {
 // between two kills. The files are byte for byte those of an undisturbed run,
 // compressed ones too, since the commits go by rows.
 func TestKilledAtRandom(t *testing.T) {
+	useBuilt(t)
 	rows, kills := 20_000, 12
 	if testing.Short() {
 		rows, kills = 5_000, 4
@@ -239,6 +240,7 @@ func TestSignalsCommitAndSayHowToGoOn(t *testing.T) {
 
 // The printed command is run as it is printed.
 func TestTheCommandToGoOnWorks(t *testing.T) {
+	useBuilt(t) // its command names the program itself; that of go test is gone after the run
 	dsn, dir := newSQLite(t, nasty...), t.TempDir()
 	p := startSlow(t, dir, "-dsn="+dsn, "-table=t", "-where=txt <> 'it''s $HOME `x` \" \\' OR txt IS NULL", "-rate=1", "-page=1")
 	p.end(syscall.SIGTERM)

@@ -163,6 +163,7 @@ func TestValuesOfMariaDB(t *testing.T) {
 
 // The program is killed on each server, with each store, and with partitions.
 func TestKilledOnServers(t *testing.T) {
+	useBuilt(t)
 	for _, s := range []server{postgresServer, mariaDBServer} {
 		t.Run(s.driver, func(t *testing.T) {
 			rows := 10_000

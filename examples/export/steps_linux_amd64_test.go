@@ -23,6 +23,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the program twice for every system call")
 	}
+	useBuilt(t)
 	dsn := newDemo(t, 300)
 	for _, kind := range kinds {
 		if kind.name == "store-db" {
