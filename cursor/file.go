@@ -34,6 +34,9 @@ import (
 // error, and so does a commit that would cover the item it was for. The items
 // before it can be committed. A failed fsync ends all ([ErrFsync]).
 //
+// A File belongs to one checkpoint. Attached to a second one it would be cut to what
+// that one's record says, and lose what the first has committed.
+//
 // A File is safe for concurrent use.
 type File struct {
 	path string
