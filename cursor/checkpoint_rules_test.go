@@ -409,7 +409,7 @@ func TestRestoreFails(t *testing.T) {
 type failing func() error
 
 func (failing) Mark()                                            {}
-func (failing) Sync(context.Context) (json.RawMessage, error)    { return nil, nil }
+func (failing) Sync(context.Context) (json.RawMessage, error)    { return []byte("null"), nil }
 func (f failing) Restore(context.Context, json.RawMessage) error { return f() }
 
 // TestCommitWaitsItsTurn lets two commits run at once, one of which does not want to

@@ -1,7 +1,6 @@
 package cursor
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -64,18 +63,22 @@ func openCheckpoint(ctx context.Context, store Store, job string, cfg openConfig
 	if err != nil {
 		return nil, err
 	}
+	c := &checkpoint{
+		job: job, lease: lease, attached: cfg.attached, fingerprint: cfg.fingerprint, check: check,
+		turn: make(chan struct{}, 1),
+	}
 	opened := false
 	defer func() { // also when a participant panics
 		if !opened {
 			ctx, cancel := cleanupContext(ctx)
 			defer cancel()
+			c.letGo()
 			err = errors.Join(err, lease.Release(ctx))
 		}
 	}()
 
-	c := &checkpoint{
-		job: job, lease: lease, attached: cfg.attached, fingerprint: cfg.fingerprint, check: check,
-		turn: make(chan struct{}, 1),
+	if err := c.take(); err != nil { // before anything is changed, the record and outputs included
+		return nil, err
 	}
 	if err := c.load(ctx, cfg); err != nil {
 		return nil, err
@@ -145,20 +148,6 @@ func (c *checkpoint) matches(r Record, cfg openConfig) error {
 	return nil
 }
 
-// restore puts the participants to where the record has them.
-func (c *checkpoint) restore(ctx context.Context) error {
-	for _, a := range c.attached {
-		state := c.record.States[a.name]
-		if bytes.Equal(state, []byte("null")) {
-			state = nil
-		}
-		if err := a.Restore(ctx, state); err != nil {
-			return fmt.Errorf("cursor: open job %q: restore %q: %w", c.job, a.name, err)
-		}
-	}
-	return nil
-}
-
 // begin takes the turn, which the caller gives back by end.
 func (c *checkpoint) begin(ctx context.Context) error {
 	if err := seq.ContextError(ctx); err != nil {
@@ -200,28 +189,6 @@ func (c *checkpoint) commit(ctx context.Context, mark bool, change func(*Record)
 	}
 	change(&r)
 	return c.save(ctx, r)
-}
-
-// sync brings the participants' states into r.
-func (c *checkpoint) sync(ctx context.Context, mark bool, r *Record) error {
-	if mark {
-		for _, a := range c.attached {
-			a.Mark()
-		}
-	}
-	states := map[string]json.RawMessage{}
-	if bound, ok := r.States[untilState]; ok {
-		states[untilState] = bound
-	}
-	for _, a := range c.attached {
-		state, err := a.Sync(ctx)
-		if err != nil {
-			return c.failed(fmt.Errorf("cursor: commit job %q: sync %q: %w", c.job, a.name, err))
-		}
-		states[a.name] = state
-	}
-	r.States = states
-	return nil
 }
 
 // failed keeps an error that ends all commits.
@@ -451,6 +418,7 @@ func (c *checkpoint) close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTime)
 	defer cancel()
+	c.letGo()
 	err = errors.Join(err, c.lease.Release(ctx))
 	c.mu.Lock()
 	defer c.mu.Unlock()

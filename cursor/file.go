@@ -1,13 +1,11 @@
 package cursor
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -34,8 +32,10 @@ import (
 // error, and so does a commit that would cover the item it was for. The items
 // before it can be committed. A failed fsync ends all ([ErrFsync]).
 //
-// A File belongs to one checkpoint. Attached to a second one it would be cut to what
-// that one's record says, and lose what the first has committed.
+// A File belongs to one job. A second one would cut it to what its own record says,
+// and what the first has committed would be lost: [Open] refuses a File that is
+// attached to an open checkpoint, or was to one of another job. The same job may be
+// opened with it again once its checkpoint is closed, as long as the File is open.
 //
 // A File is safe for concurrent use.
 type File struct {
@@ -43,6 +43,8 @@ type File struct {
 	zip  bool
 
 	mu     sync.Mutex
+	owner  *checkpoint // open, that it is attached to; nil if none
+	job    string      // that it was restored for; "" if none
 	f      *fsys.File
 	locked bool
 	synced bool   // the folder knows the file
@@ -100,96 +102,6 @@ func OpenFile(path string, opts ...FileOption) (*File, error) {
 		opt(file)
 	}
 	return file, nil
-}
-
-// A fileState is what a checkpoint knows of a File.
-type fileState struct {
-	Size int64  `json:"size"`
-	Sum  uint32 `json:"sum"` // CRC-32C of the last 4096 bytes up to Size
-	Gzip bool   `json:"gzip,omitempty"`
-}
-
-// Restore implements [Participant]. Without a state the file is emptied. With one it
-// is cut off at the length that the state has; a file that is shorter, or whose last
-// bytes before that are others, is [ErrOutputChanged].
-func (f *File) Restore(_ context.Context, state json.RawMessage) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.lock(); err != nil {
-		return err
-	}
-	var s fileState
-	if state != nil {
-		dec := json.NewDecoder(bytes.NewReader(state))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&s); err != nil || s.Size < 0 {
-			return fmt.Errorf("%w: output %s: its state is %s", ErrCorrupt, f.path, state)
-		}
-		if s.Gzip != f.zip && s.Size > 0 {
-			return fmt.Errorf("%w: output %s was begun with gzip %t, now it is %t", ErrMismatch, f.path, s.Gzip, f.zip)
-		}
-	}
-	if err := f.check(s); err != nil {
-		return err
-	}
-	if err := f.f.Truncate(s.Size); err != nil {
-		return fmt.Errorf("cursor: output %s: %w", f.path, err)
-	}
-	f.size, f.mark = s.Size, s.Size
-	f.out, f.tail = f.out[:0], f.tail[:0]
-	f.member, f.spilled = false, false
-	f.wrote, f.lost = nil, false
-	f.lastSync = nil
-	return nil
-}
-
-// lock locks the output, once.
-func (f *File) lock() error {
-	if f.dead != nil || f.locked {
-		return f.dead
-	}
-	if err := f.f.TryLock(); err != nil {
-		if errors.Is(err, fsys.ErrLocked) {
-			return fmt.Errorf("%w: output %s is being written by another run; wait until it ends, or write to another file", ErrLocked, f.path)
-		}
-		return fmt.Errorf("cursor: output %s: %w", f.path, err)
-	}
-	f.locked = true
-	return nil
-}
-
-// check says how the file differs from s.
-func (f *File) check(s fileState) error {
-	changed := func(format string, args ...any) error {
-		return fmt.Errorf("%w: output %s: %s; put the file back, or start afresh", ErrOutputChanged, f.path, fmt.Sprintf(format, args...))
-	}
-	if !sameFile(f.f, f.path) {
-		return changed("it was removed or replaced since it was opened")
-	}
-	info, err := f.f.Stat()
-	if err != nil {
-		return fmt.Errorf("cursor: output %s: %w", f.path, err)
-	}
-	if info.Size() < s.Size {
-		return changed("it has %d bytes, the checkpoint says %d", info.Size(), s.Size)
-	}
-	sum, err := f.sum(s.Size)
-	if err != nil {
-		return fmt.Errorf("cursor: output %s: %w", f.path, err)
-	}
-	if s.Size > 0 && sum != s.Sum {
-		return changed("the bytes before offset %d are not those that were written", s.Size)
-	}
-	return nil
-}
-
-// sum returns the checksum of the last bytes before size.
-func (f *File) sum(size int64) (uint32, error) {
-	data := make([]byte, min(size, sumLen))
-	if _, err := f.f.ReadAt(data, size-int64(len(data))); err != nil && len(data) > 0 {
-		return 0, err
-	}
-	return crc32.Checksum(data, castagnoli), nil
 }
 
 // Write implements [io.Writer]. What it is given belongs to the item in hand until
@@ -418,5 +330,6 @@ func (f *File) finish() error {
 
 var (
 	_ Participant    = (*File)(nil)
+	_ exclusive      = (*File)(nil)
 	_ io.WriteCloser = (*File)(nil)
 )

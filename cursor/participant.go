@@ -1,8 +1,12 @@
 package cursor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
 )
 
 // A Participant is state that is saved with the position and put back with it:
@@ -17,14 +21,97 @@ type Participant interface {
 	// it after every item: it must be quick.
 	Mark()
 	// Sync makes all up to the last Mark durable and returns a description of it,
-	// as JSON. What came after the last Mark, the work on the item in hand, must
+	// as JSON; null where there is nothing to put back. What came after the last Mark, the work on the item in hand, must
 	// not be in the description. Nothing is lost if the save that follows fails:
 	// the next Sync describes the new state.
 	//
-	// An error that Is [ErrFsync] ends the run. After any other error the
-	// commit has failed, and a later one may succeed.
+	// An error that Is [ErrFsync] ends the run. After any other error, or a
+	// description that is not JSON, the commit has failed, and a later one may
+	// succeed.
 	Sync(ctx context.Context) (json.RawMessage, error)
-	// Restore puts back the state that Sync described; a nil state says to start
-	// afresh. It is called before any work is done, and by Reset.
+	// Restore puts back the state that Sync described; a nil state, which is also
+	// what becomes of null, says to start afresh. It is called before any work is done, and by Reset.
 	Restore(ctx context.Context, state json.RawMessage) error
+}
+
+// An exclusive participant can be in one checkpoint only. [File] is one: two
+// checkpoints would cut it to two lengths.
+type exclusive interface {
+	takenBy(c *checkpoint) error
+	letGoBy(c *checkpoint)
+}
+
+// take makes the participants this checkpoint's own, as far as they mind.
+func (c *checkpoint) take() error {
+	for _, a := range c.attached {
+		if p, ok := a.Participant.(exclusive); ok {
+			if err := p.takenBy(c); err != nil {
+				return fmt.Errorf("cursor: open job %q: attach %q: %w", c.job, a.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// letGo gives them back.
+func (c *checkpoint) letGo() {
+	for _, a := range c.attached {
+		if p, ok := a.Participant.(exclusive); ok {
+			p.letGoBy(c)
+		}
+	}
+}
+
+// restore puts the participants to where the record has them.
+func (c *checkpoint) restore(ctx context.Context) error {
+	for _, a := range c.attached {
+		state := c.record.States[a.name]
+		if bytes.Equal(state, []byte("null")) {
+			state = nil
+		}
+		if err := a.Restore(ctx, state); err != nil {
+			return fmt.Errorf("cursor: open job %q: restore %q: %w", c.job, a.name, err)
+		}
+	}
+	return nil
+}
+
+// sync brings the participants' states into r.
+func (c *checkpoint) sync(ctx context.Context, mark bool, r *Record) error {
+	if mark {
+		for _, a := range c.attached {
+			a.Mark()
+		}
+	}
+	states := map[string]json.RawMessage{}
+	if bound, ok := r.States[untilState]; ok {
+		states[untilState] = bound
+	}
+	for _, a := range c.attached {
+		state, err := a.Sync(ctx)
+		if err != nil {
+			return c.failed(fmt.Errorf("cursor: commit job %q: sync %q: %w", c.job, a.name, err))
+		}
+		if err := checkState(state); err != nil {
+			return fmt.Errorf("cursor: commit job %q: sync %q: %w", c.job, a.name, err)
+		}
+		states[a.name] = state
+	}
+	r.States = states
+	return nil
+}
+
+// checkState refuses what no store could keep. No state at all is refused, too: it
+// would be kept as a null, and the next run would start the participant afresh
+// behind the items that are done.
+func checkState(state json.RawMessage) error {
+	switch {
+	case len(state) == 0:
+		return errors.New("its state is empty, where JSON is wanted; a participant that has nothing to put back returns null")
+	case !utf8.Valid(state):
+		return fmt.Errorf("its state is not valid UTF-8, as JSON must be: %.100q", state)
+	case !json.Valid(state):
+		return fmt.Errorf("its state is not valid JSON: %.100q", state)
+	}
+	return nil
 }
