@@ -26,7 +26,7 @@ import (
 // paper, and a lone item waits until its chunk is full.
 
 // spins is how often a goroutine lets others run before it goes to sleep.
-const spins = 3
+const spins = 1
 
 // cacheLine keeps what different goroutines write apart from each other.
 type cacheLine [64]byte
@@ -91,7 +91,13 @@ func makePlace() place { return place{wakeup: make(chan struct{}, 1)} }
 
 // wake wakes the sleeper, if there is one.
 func (p *place) wake() {
-	if p.asleep.Load() && p.asleep.CompareAndSwap(true, false) {
+	if p.asleep.Load() {
+		p.rouse()
+	}
+}
+
+func (p *place) rouse() {
+	if p.asleep.CompareAndSwap(true, false) {
 		p.wakeup <- struct{}{}
 	}
 }
@@ -120,17 +126,21 @@ func (p *place) sleep(happened func() bool, done <-chan struct{}) {
 // and waits while none is left; whoever is done with an item gives one back.
 type credits struct {
 	limit uint64
+	shut  atomic.Bool // nobody gives back any more: do not wait
+	_     cacheLine
 	spent uint64 // the producer's own
-	known uint64 // what the producer last saw of back
+	bound uint64 // what may be spent, by what the producer last saw of back
 	_     cacheLine
 	back  atomic.Uint64
-	shut  atomic.Bool // nobody gives back any more: do not wait
 	place place
 	_     cacheLine
 	owed  uint64 // the consumer's own
+	_     cacheLine
 }
 
-func makeCredits(limit int) credits { return credits{limit: uint64(limit), place: makePlace()} }
+func makeCredits(limit int) credits {
+	return credits{limit: uint64(limit), bound: uint64(limit), place: makePlace()}
+}
 
 // spend spends a credit, of which there must be one.
 func (c *credits) spend() { c.spent++ }
@@ -161,24 +171,23 @@ func (c *credits) settle() {
 
 // left reports whether a credit is left.
 func (c *credits) left() bool {
-	if c.spent-c.known < c.limit {
+	if c.spent < c.bound {
 		return true
 	}
-	c.known = c.back.Load()
-	return c.spent-c.known < c.limit
+	c.bound = c.back.Load() + c.limit
+	return c.spent < c.bound
 }
 
 // wait waits until a credit is left. It is false once the credits are shut.
 func (c *credits) wait() bool {
-	for round := 0; !c.left(); round++ {
-		switch {
-		case c.shut.Load():
-			return false
-		case round < spins:
-			runtime.Gosched()
-		default:
-			c.place.sleep(func() bool { return c.left() || c.shut.Load() }, nil)
-		}
+	return c.spent < c.bound && !c.shut.Load() || c.waitForMore()
+}
+
+// waitForMore sleeps at once: a producer that let others run first would come back
+// for each few credits, and the two would pass the same cache lines to and fro.
+func (c *credits) waitForMore() bool {
+	for !c.left() && !c.shut.Load() {
+		c.place.sleep(func() bool { return c.left() || c.shut.Load() }, nil)
 	}
 	return !c.shut.Load()
 }
@@ -198,10 +207,13 @@ type crew struct {
 	wg     sync.WaitGroup
 
 	consumer place       // where the goroutine that runs the loop sleeps
-	inBody   bool        // that goroutine is in the loop's body
 	failed   atomic.Bool // one of the crew panicked or called Goexit
 	mu       sync.Mutex
 	panic    *PanicError // the first panic
+
+	_      cacheLine
+	inBody bool // the goroutine that runs the loop is in its body; that goroutine's own
+	_      cacheLine
 }
 
 func (c *crew) init(ctx context.Context) {

@@ -13,10 +13,11 @@ import (
 type lane[T any] struct {
 	credits
 	ring ring[pair[T]]
-	_    cacheLine
-	got  uint64        // pairs taken; the consumer's own
-	end  atomic.Uint64 // how many pairs there are, plus one; 0 while the producer goes on
 	to   *place        // where the consumer sleeps
+	end  atomic.Uint64 // how many pairs there are, plus one; 0 while the producer goes on
+	_    cacheLine
+	got  uint64 // pairs taken; the consumer's own
+	_    cacheLine
 }
 
 func (l *lane[T]) init(size int, to *place) {
@@ -119,9 +120,11 @@ func (c *collector[T]) fill(i int, in iter.Seq2[T, error]) {
 // collect yields what the lanes carry until all have finished, or until one of them
 // carries a final error, or the loop is over.
 func (c *collector[T]) collect(yield func(T, error) bool) {
-	for {
-		l := c.next()
-		if l == nil {
+	for len(c.lanes) > 0 {
+		l := &c.lanes[c.cur]
+		if l.ready() && c.run < l.limit && !c.over() { // as next does, but without a call
+			c.run++
+		} else if l = c.next(); l == nil {
 			break
 		}
 		p := l.take()

@@ -37,6 +37,7 @@ type pool[T, U any] struct {
 	_     cacheLine
 	pos   uint64 // the position that the consumer comes to next; the consumer's own
 	got   uint64 // results taken; the consumer's own
+	_     cacheLine
 }
 
 const anything = ^uint64(0)
@@ -136,7 +137,10 @@ func (p *pool[T, U]) labour() {
 		default:
 			c.v.err = &ItemError{c.v.item, err}
 		}
-		p.publish(c, pos)
+		c.become(pos, done)
+		if want := p.want.Load(); want != 0 {
+			p.notify(pos, want)
+		}
 		if next := p.taken.Load(); p.ring.is(next, fed) && p.taken.CompareAndSwap(next, next+1) {
 			pos = next // as claim does, but without a call
 		} else {
@@ -187,7 +191,14 @@ func (p *pool[T, U]) notify(pos, want uint64) {
 // consume yields the results.
 func (p *pool[T, U]) consume(yield func(U, error) bool) {
 	for {
-		r, ok := p.await()
+		var r pair[U]
+		ok := p.late == nil && p.ring.is(p.pos, done) && !p.over()
+		if ok { // as await does, but without a call
+			r = p.ring.at(p.pos).take().pair
+			p.pos++
+		} else {
+			r, ok = p.await()
+		}
 		if !ok || r.err != nil && p.over() { // the error may be that of an interrupted call
 			break
 		}

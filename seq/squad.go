@@ -42,13 +42,21 @@ func (s *squad) close() {
 
 // call sees to it that somebody looks for the job that there is now.
 func (s *squad) call() {
-	if s.searching.Load() > 0 || s.wake() {
+	if s.searching.Load() == 0 {
+		s.rouse()
+	}
+}
+
+// rouse wakes a worker, or starts one, unless all are at work: they look again when
+// they are done.
+func (s *squad) rouse() {
+	if s.wake() {
 		return
 	}
 	for {
 		k := s.started.Load()
 		if k == s.size {
-			return // all are at work, and look again when they are done
+			return
 		}
 		if s.started.CompareAndSwap(k, k+1) {
 			s.searching.Add(1)
