@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/internal/fsys"
 	"example.com/pipeline/cursor/sqlstore"
@@ -28,6 +29,7 @@ type job struct {
 	SQLStore             bool          // keep the checkpoint in the database
 	Lease                time.Duration // of the SQL store
 	Discard              bool
+	Retry                bool          // pages that fail
 	Every                int           // rows a commit
 	Fuse                 time.Duration // the process kills itself after so long; 0 means never
 	Step                 int           // it kills itself before this step on the file system, from 1; 0 means never
@@ -160,12 +162,16 @@ type srcRow struct {
 }
 
 func (j job) query(db *sql.DB) cursor.Query[srcRow, int] {
-	return cursor.Query[srcRow, int]{
+	q := cursor.Query[srcRow, int]{
 		DB: db, Dialect: j.dialect(), Select: "id, v", From: "src", Key: []string{"id"},
 		Scan:     func(rows *sql.Rows) (r srcRow, err error) { return r, rows.Scan(&r.id, &r.v) },
 		Position: func(r srcRow) int { return r.id },
 		Page:     cursor.PageConfig{Size: 20},
 	}
+	if j.Retry {
+		q.Page.Retry = control.Retry{Attempts: -1, Backoff: control.Exponential(20*time.Millisecond, time.Second)}.Do
+	}
+	return q
 }
 
 // copyRows copies src to dst, each batch in a transaction with its position.
@@ -262,13 +268,21 @@ const srcRows = 300
 func newJob(t testing.TB, kind databaseKind, driver, dsn string) (job, database) {
 	t.Helper()
 	db := database{openDB(t, driver, dsn), kind}
+	j := newJobOn(t, db)
+	j.Driver, j.DSN = driver, dsn
+	return j, db
+}
+
+// newJobOn is newJob for jobs that are not run in other processes.
+func newJobOn(t testing.TB, db database) job {
+	t.Helper()
 	exec(t, db.DB, "CREATE TABLE src (id INTEGER PRIMARY KEY, v VARCHAR(100) NOT NULL)",
 		"CREATE TABLE dst (n INTEGER, id INTEGER NOT NULL, v VARCHAR(100) NOT NULL)")
 	for id := range srcRows {
 		exec(t, db.DB, fmt.Sprintf("INSERT INTO src (id, v) VALUES (%d, 'value %d')", id*3+1, id*id))
 	}
 	newStore(t, db)
-	return job{Driver: driver, DSN: dsn, Dialect: kind.dialect.Name(), Dir: t.TempDir(), Every: 7, Lease: 150 * time.Millisecond}, db
+	return job{Dialect: db.dialect.Name(), Dir: t.TempDir(), Every: 7, Lease: 150 * time.Millisecond}
 }
 
 // want returns what the output must be.

@@ -8,5 +8,6 @@
 //	PIPELINE_MARIADB   user:password@tcp(host:3306)/database
 //
 // Each test works in a schema (PostgreSQL) or database (MariaDB) of its own,
-// which is dropped at its end.
+// which is dropped at its end. The tests that restart a whole server start one of
+// their own, if its programs are installed; no variable is asked for that.
 package dbtest
