@@ -18,7 +18,7 @@ func (w windowOption) apply(o *options) { o.window = int(w) }
 //
 // The default is twice the workers. A larger window keeps the workers busy behind
 // one slow item, and lets the stage hand over in longer runs: with work of 1 µs
-// and 8 workers, a window of 1024 takes about two thirds of the time of the default
+// and 8 workers, a window of 1024 takes about 0.6 of the time of the default
 // of 16. It costs memory for as many items and results, and that much is done in
 // vain when the loop ends early. Of a window of 32 or more, up to a 32nd part may be
 // given back late, while results are being yielded.

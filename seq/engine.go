@@ -152,13 +152,16 @@ func (c *credits) giveBack() {
 }
 
 // owe is giveBack for a single consumer, which in return for a lower price gives back
-// one credit of 32 late, at most, and all when it settles.
+// a lot of credits late, and all when it settles.
 func (c *credits) owe() {
 	c.owed++
-	if c.owed > c.limit/32 {
+	if c.owed > c.lot() {
 		c.settle()
 	}
 }
+
+// lot is how many credits a single consumer may owe.
+func (c *credits) lot() uint64 { return c.limit / 32 }
 
 // settle gives back what is owed.
 func (c *credits) settle() {
@@ -183,9 +186,13 @@ func (c *credits) wait() bool {
 	return c.spent < c.bound && !c.shut.Load() || c.waitForMore()
 }
 
-// waitForMore sleeps at once: a producer that let others run first would come back
-// for each few credits, and the two would pass the same cache lines to and fro.
+// waitForMore sleeps at once where credits come back in lots: a producer that let
+// others run first would be back for each lot, and the two would pass the same cache
+// lines to and fro. Where they come back one by one a sleep for each costs more.
 func (c *credits) waitForMore() bool {
+	if !c.left() && c.lot() == 0 {
+		runtime.Gosched()
+	}
 	for !c.left() && !c.shut.Load() {
 		c.place.sleep(func() bool { return c.left() || c.shut.Load() }, nil)
 	}
