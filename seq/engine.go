@@ -127,6 +127,7 @@ func (p *place) sleep(happened func() bool, done <-chan struct{}) {
 type credits struct {
 	limit uint64
 	shut  atomic.Bool // nobody gives back any more: do not wait
+	yield func()      // lets others run
 	_     cacheLine
 	spent uint64 // the producer's own
 	bound uint64 // what may be spent, by what the producer last saw of back
@@ -139,7 +140,7 @@ type credits struct {
 }
 
 func makeCredits(limit int) credits {
-	return credits{limit: uint64(limit), bound: uint64(limit), place: makePlace()}
+	return credits{limit: uint64(limit), bound: uint64(limit), yield: runtime.Gosched, place: makePlace()}
 }
 
 // spend spends a credit, of which there must be one.
@@ -191,7 +192,7 @@ func (c *credits) wait() bool {
 // lines to and fro. Where they come back one by one a sleep for each costs more.
 func (c *credits) waitForMore() bool {
 	if !c.left() && c.lot() == 0 {
-		runtime.Gosched()
+		c.yield()
 	}
 	for !c.left() && !c.shut.Load() {
 		c.place.sleep(func() bool { return c.left() || c.shut.Load() }, nil)

@@ -127,6 +127,7 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 		f.running.Store(int32(len(stages)))
 		if choose == nil {
 			f.queue.init(len(stages), nil)
+			f.room.yield = f.queue.watch
 		} else {
 			f.inputs = make([]lane[T], len(stages))
 			for i := range f.inputs {

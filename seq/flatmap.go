@@ -29,6 +29,7 @@ func FlatMapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n 
 		f := &flattener[T, U]{in: in, fn: fn, open: makeCredits(n)}
 		f.init(ctx, n+1, max(1, window/n))
 		f.jobs.init(n, f.hire)
+		f.open.yield = f.jobs.watch
 		defer f.join()
 		defer f.stop()
 		if !f.over() {

@@ -54,6 +54,7 @@ func newPool[T, U any](ctx context.Context, in iter.Seq2[T, error], n, window in
 	p.crew.init(ctx)
 	p.crew.ctx = leaveScopes(p.crew.ctx)
 	p.squad.init(n, func() { p.start(p.labour) }, p.any)
+	p.window.yield = p.watch
 	if ordered {
 		p.ring = makeRing[task[T, U]](window)
 	} else {

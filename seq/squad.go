@@ -22,6 +22,7 @@ type squad struct {
 	searching atomic.Int32 // workers that look for a job, or are on their way to
 	asleep    atomic.Int32
 	started   atomic.Int32
+	watched   atomic.Bool // the producer looks after the jobs: see watch
 	closed    atomic.Bool // no job will come any more
 	_         cacheLine
 }
@@ -63,6 +64,18 @@ func (s *squad) rouse() {
 			s.hire()
 			return
 		}
+	}
+}
+
+// watch lets others run and then sees to it that no job waits while a worker is free.
+// So until then a worker that finds one job of several need not wake the next worker,
+// which with small work would find all of them done.
+func (s *squad) watch() {
+	s.watched.Store(true)
+	runtime.Gosched()
+	s.watched.Store(false)
+	if s.any() {
+		s.call()
 	}
 }
 
@@ -108,7 +121,7 @@ func (s *squad) next(searching bool, try func() bool) bool {
 	for round := 0; ; round++ {
 		closed := s.closed.Load() // before the look: nothing comes after it
 		if got := try(); got || closed {
-			if s.searching.Add(-1) == 0 && s.any() {
+			if s.searching.Add(-1) == 0 && !s.watched.Load() && s.any() {
 				s.call()
 			}
 			return got
