@@ -77,6 +77,9 @@
 // memory then, at most. The size of a page follows the database's time where
 // [PageConfig].Target is set, never the time of the body.
 //
+// The rows of a [Table] are read from the driver itself where the Querier is a *sql.DB
+// or a *sql.Conn, which takes less time than through sql.Rows and gives the same rows.
+//
 // # Limits
 //
 // A Query is not a snapshot: each page sees the database as it is when it is read.

@@ -3,6 +3,7 @@ package cursor
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"iter"
@@ -132,7 +133,7 @@ func (q Query[T, P]) Stream(ctx context.Context, after *P) iter.Seq2[T, error] {
 	q.Until, after = clone(q.Until), clone(after)
 	equal := equalFor[P]()
 	return func(yield func(T, error) bool) {
-		r := &reader[T, P]{q: &q, equal: equal}
+		r := &reader[T, P]{q: &q, equal: equal, direct: directOf(q.table, q.From, q.DB, q.Scan)}
 		p := pager[T, P]{after: after, cfg: q.Page, fetch: r.page, reuse: true}
 		p.stream(ctx)(yield)
 	}
@@ -144,6 +145,7 @@ type reader[T, P any] struct {
 	equal   func(a, b P) bool
 	keys    *keyset // made at the first page
 	checked bool    // a position has been found again
+	direct  *direct // reads the rows of a Table, nil where it cannot
 }
 
 // page reads a page. What more tries would not mend is in the page's err.
@@ -174,6 +176,12 @@ func (r *reader[T, P]) page(ctx context.Context, after *P, limit int, buf []T) (
 
 // scan reads the rows of a statement and closes it.
 func (r *reader[T, P]) scan(ctx context.Context, pg *page[T, P], text string, args []any) error {
+	if table, ok := any(pg).(*page[Row, Key]); ok && r.direct != nil {
+		if err := r.direct.read(ctx, table, text, args); err != driver.ErrSkip {
+			return err
+		}
+		r.direct = nil
+	}
 	rows, err := r.q.DB.QueryContext(ctx, text, args...)
 	if err != nil {
 		return err
@@ -190,7 +198,7 @@ func (r *reader[T, P]) scan(ctx context.Context, pg *page[T, P], text string, ar
 			if err := errors.Join(rows.Err(), ctx.Err()); err != nil {
 				return err
 			}
-			pg.err = final(fmt.Errorf("cursor: scan a row of %s: %w", r.q.From, err))
+			pg.err = badRow(r.q.From, err)
 			return rows.Close()
 		}
 		pg.items = append(pg.items, item)
@@ -199,6 +207,11 @@ func (r *reader[T, P]) scan(ctx context.Context, pg *page[T, P], text string, ar
 		return err
 	}
 	return rows.Close()
+}
+
+// badRow is the error of a row that cannot be scanned.
+func badRow(from string, err error) error {
+	return final(fmt.Errorf("cursor: scan a row of %s: %w", from, err))
 }
 
 // explain adds to an error what was being done.

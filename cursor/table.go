@@ -234,17 +234,16 @@ func (l *tableLayout) scan(rows *sql.Rows) (Row, error) {
 	}
 	defer l.pool.Put(s)
 	if s.rows != rows {
-		if err := l.checkColumns(rows); err != nil {
+		names, err := rows.Columns()
+		if err != nil {
+			return Row{}, err
+		}
+		if err := l.checkColumns(names); err != nil {
 			return Row{}, err
 		}
 		s.rows = rows
 	}
-	need := len(l.columns) + len(l.key)
-	if len(s.slab) < need {
-		s.slab = make([]any, need*rowsPerSlab)
-	}
-	values, key := s.slab[:len(l.columns)], Key(s.slab[len(l.columns):need:need])
-	s.slab = s.slab[need:]
+	values, key := l.cut(&s.slab)
 	for i := range values {
 		if kind := l.columns[i].kind; kind == asGiven {
 			s.dest[i] = &values[i] // Scan copies bytes into an any
@@ -256,6 +255,22 @@ func (l *tableLayout) scan(rows *sql.Rows) (Row, error) {
 	if err := rows.Scan(s.dest...); err != nil {
 		return Row{}, err
 	}
+	return l.row(values, key)
+}
+
+// cut cuts room for a row's values and its key off a slab.
+func (l *tableLayout) cut(slab *[]any) (values []any, key Key) {
+	n, need := len(l.columns), len(l.columns)+len(l.key)
+	if len(*slab) < need {
+		*slab = make([]any, need*rowsPerSlab)
+	}
+	values, key = (*slab)[:n:n], Key((*slab)[n:need:need])
+	*slab = (*slab)[need:]
+	return values, key
+}
+
+// row returns the row that has these values, with the key that is among them.
+func (l *tableLayout) row(values []any, key Key) (Row, error) {
 	for i, at := range l.keyAt {
 		key[i] = values[at]
 		switch v := key[i].(type) {
@@ -270,11 +285,7 @@ func (l *tableLayout) scan(rows *sql.Rows) (Row, error) {
 }
 
 // checkColumns refuses a result that is not laid out as l is.
-func (l *tableLayout) checkColumns(rows *sql.Rows) error {
-	names, err := rows.Columns()
-	if err != nil {
-		return err
-	}
+func (l *tableLayout) checkColumns(names []string) error {
 	if !slices.EqualFunc(names, l.columns, func(name string, c columnInfo) bool { return name == c.name }) {
 		return errors.New("the columns are not those of the table; leave Select and Scan as Table made them, and choose columns with cursor.Columns")
 	}
@@ -287,41 +298,39 @@ type cell struct {
 	kind cellKind
 }
 
-// Scan implements sql.Scanner. src is the driver's memory.
-func (c *cell) Scan(src any) error {
+// Scan implements sql.Scanner.
+func (c *cell) Scan(src any) (err error) {
+	*c.to, err = c.kind.value(src)
+	return err
+}
+
+// value returns what becomes of src, which may be the driver's memory.
+func (k cellKind) value(src any) (any, error) {
 	switch v := src.(type) {
 	case []byte:
-		switch c.kind {
+		switch k {
 		case asText:
-			*c.to = string(v)
+			return string(v), nil
 		case asInteger: // a driver's form of integers that are too large for int64
-			n, err := strconv.ParseUint(string(v), 10, 64)
-			*c.to = n
-			return err
-		default:
-			*c.to = bytes.Clone(v)
+			return strconv.ParseUint(string(v), 10, 64)
 		}
-		return nil
+		return bytes.Clone(v), nil
+	case string:
+		if k == asBytes {
+			return []byte(v), nil
+		}
 	case float64:
-		if c.kind == asFloat32 {
-			*c.to = float32(v)
-			return nil
+		if k == asFloat32 {
+			return float32(v), nil
 		}
 	case uint64:
-		if c.kind == asInteger && v <= math.MaxInt64 {
-			*c.to = int64(v)
-			return nil
-		}
-	case string:
-		if c.kind == asBytes {
-			*c.to = []byte(v)
-			return nil
+		if k == asInteger && v <= math.MaxInt64 {
+			return int64(v), nil
 		}
 	case time.Time:
-		if c.kind == asStored {
-			return fmt.Errorf("%w: the driver turns the stored text into a time; open the database without that option (_texttotime)", ErrPosition)
+		if k == asStored {
+			return nil, fmt.Errorf("%w: the driver turns the stored text into a time; open the database without that option (_texttotime)", ErrPosition)
 		}
 	}
-	*c.to = src
-	return nil
+	return src, nil
 }
