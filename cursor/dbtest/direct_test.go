@@ -10,11 +10,31 @@ import (
 	"time"
 
 	"example.com/pipeline/cursor"
+	"github.com/go-sql-driver/mysql"
 )
 
 // A plain hides what a pool is: its rows are read through the sql package, while a
 // Table on the pool itself reads them from the driver.
 type plain struct{ *sql.DB }
+
+// queriers returns the ways to read a Table that differ: through the sql package, from
+// the driver, and with values put into the statements' text by the driver of MariaDB,
+// which reads rows in another protocol then.
+func (db database) queriers(t *testing.T) []cursor.Querier {
+	all := []cursor.Querier{plain{db.DB}, db.DB}
+	if db.name != "mariadb" {
+		return all
+	}
+	cfg, err := mysql.ParseDSN(serverDSN(t, "PIPELINE_MARIADB"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRow("SELECT DATABASE()").Scan(&cfg.DBName); err != nil {
+		t.Fatal(err)
+	}
+	cfg.InterpolateParams = true
+	return append(all, openDB(t, "mysql", cfg.FormatDSN()))
+}
 
 // manyTypes makes a table with columns of all kinds, and a row for each kind of value.
 var manyTypes = map[string]struct {

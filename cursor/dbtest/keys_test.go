@@ -186,8 +186,10 @@ func TestTableKeys(t *testing.T) {
 					t.Parallel()
 					db := database{kind.open(t), kind}
 					c.create(t, db)
-					for _, desc := range []bool{false, true} {
-						testTableKey(t, db, c, desc)
+					for _, querier := range db.queriers(t) {
+						for _, desc := range []bool{false, true} {
+							testTableKey(t, db, querier, c, desc)
+						}
 					}
 				})
 			}
@@ -195,10 +197,10 @@ func TestTableKeys(t *testing.T) {
 	}
 }
 
-func testTableKey(t *testing.T, db database, c keyCase, desc bool) {
+func testTableKey(t *testing.T, db database, querier cursor.Querier, c keyCase, desc bool) {
 	t.Helper()
 	want := c.order(t, db.DB, desc)
-	q, err := cursor.Table(t.Context(), db, db.dialect, "t", strings.Split(c.key, ", ")...)
+	q, err := cursor.Table(t.Context(), querier, db.dialect, "t", strings.Split(c.key, ", ")...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,15 +36,17 @@ func TestTableValues(t *testing.T) {
 				second += ", " + c.columns[i+1]
 			}
 			fill(t, db, ddl, []string{first, second})
-			q, err := cursor.Table(t.Context(), db, db.dialect, "t")
-			if err != nil {
-				t.Fatal(err)
-			}
-			q.Page.Size = 1
-			for _, row := range collect(t, q, nil) {
-				for i, v := range row.Values[1:] {
-					if got, want := fmt.Sprintf("%T %v", v, v), c.columns[3*i+2]; want != "" && got != want {
-						t.Errorf("row %v, %s: got %s, want %s", row.Key, c.columns[3*i], got, want)
+			for _, querier := range db.queriers(t) {
+				q, err := cursor.Table(t.Context(), querier, db.dialect, "t")
+				if err != nil {
+					t.Fatal(err)
+				}
+				q.Page.Size = 1
+				for _, row := range collect(t, q, nil) {
+					for i, v := range row.Values[1:] {
+						if got, want := fmt.Sprintf("%T %v", v, v), c.columns[3*i+2]; want != "" && got != want {
+							t.Errorf("row %v, %s: got %s, want %s", row.Key, c.columns[3*i], got, want)
+						}
 					}
 				}
 			}
