@@ -6,10 +6,13 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,11 +32,12 @@ type job struct {
 	SQLStore             bool          // keep the checkpoint in the database
 	Lease                time.Duration // of the SQL store
 	Discard              bool
-	Retry                bool          // pages that fail
-	Every                int           // rows a commit
-	Fuse                 time.Duration // the process kills itself after so long; 0 means never
-	Step                 int           // it kills itself before this step on the file system, from 1; 0 means never
-	StopAfter            int           // it stops itself (SIGSTOP) after so many commits; 0 means never
+	Retry                bool // pages that fail
+	Every                int  // rows a commit
+	Rows                 int  // of src
+	Announce             bool // the process prints a line when it has the job
+	Step                 int  // it kills itself before this step on the file system, from 1; 0 means never
+	StopAfter            int  // it stops itself (SIGSTOP) after so many commits; 0 means never
 }
 
 const childVariable = "DBTEST_JOB"
@@ -73,9 +77,6 @@ func die() {
 func (j job) output() string { return filepath.Join(j.Dir, "out") }
 
 func (j job) run(ctx context.Context) (err error) {
-	if j.Fuse > 0 {
-		time.AfterFunc(j.Fuse, die)
-	}
 	if j.Step > 0 {
 		n := 0
 		fsys.SetHook(func(s *fsys.Step) error {
@@ -117,6 +118,9 @@ func (j job) open(ctx context.Context, store cursor.Store, opts ...cursor.OpenOp
 	for {
 		c, err := cursor.Open[int](ctx, store, "job", opts...)
 		if !errors.Is(err, cursor.ErrLocked) {
+			if j.Announce {
+				fmt.Println("open")
+			}
 			return c, err
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -181,6 +185,9 @@ func (j job) copyRows(ctx context.Context, db *sql.DB, store cursor.Store) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	if c.Finished() {
+		return nil
+	}
 	commits := 0
 	var batch []srcRow
 	flush := func() error {
@@ -233,6 +240,41 @@ func (j job) copyBatch(ctx context.Context, db *sql.DB, c *cursor.Checkpoint[int
 	return tx.Commit()
 }
 
+// program is what command starts: this test binary, built once without the race
+// detector, which a process takes several times as long to start with. Its parent
+// has the detector, and calls the same code.
+var program = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(programFolder, "dbtest.test")
+	build := osexec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", path, ".")
+	build.Env = append(os.Environ(), "GOFLAGS=")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("go test -c: %w\n%s", err, out)
+	}
+	return path, err
+})
+
+var programFolder string
+
+func TestMain(m *testing.M) {
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	var err error
+	if programFolder, err = os.MkdirTemp("", "dbtest-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	defer os.RemoveAll(programFolder)
+	// Parallel tests mostly wait: for leases, for processes, for servers that start.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	return m.Run()
+}
+
 // command returns the process that runs j.
 func (j job) command(t testing.TB) (*osexec.Cmd, *bytes.Buffer) {
 	t.Helper()
@@ -240,7 +282,11 @@ func (j job) command(t testing.TB) (*osexec.Cmd, *bytes.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := osexec.Command(os.Args[0])
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := osexec.Command(path)
 	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -256,40 +302,42 @@ func wasKilled(t testing.TB, cmd *osexec.Cmd, out *bytes.Buffer) bool {
 	if status.Signaled() && status.Signal() == syscall.SIGKILL {
 		return true
 	}
-	if err != nil && cmd.ProcessState.ExitCode() != exitFenced {
+	if err != nil {
 		t.Fatalf("the process ended with %v\n%s", err, out)
 	}
 	return false
 }
 
-const srcRows = 300
-
 // newJob makes the tables on the database of a data source name.
-func newJob(t testing.TB, kind databaseKind, driver, dsn string) (job, database) {
+func newJob(t testing.TB, kind databaseKind, driver, dsn string, rows int) (job, database) {
 	t.Helper()
 	db := database{openDB(t, driver, dsn), kind}
-	j := newJobOn(t, db)
+	j := newJobOn(t, db, rows)
 	j.Driver, j.DSN = driver, dsn
 	return j, db
 }
 
 // newJobOn is newJob for jobs that are not run in other processes.
-func newJobOn(t testing.TB, db database) job {
+func newJobOn(t testing.TB, db database, rows int) job {
 	t.Helper()
 	exec(t, db.DB, "CREATE TABLE src (id INTEGER PRIMARY KEY, v VARCHAR(100) NOT NULL)",
 		"CREATE TABLE dst (n INTEGER, id INTEGER NOT NULL, v VARCHAR(100) NOT NULL)")
-	for id := range srcRows {
-		exec(t, db.DB, fmt.Sprintf("INSERT INTO src (id, v) VALUES (%d, 'value %d')", id*3+1, id*id))
+	for n := 0; n < rows; {
+		var values []string
+		for ; n < rows && len(values) < 500; n++ {
+			values = append(values, fmt.Sprintf("(%d, 'value %d')", n*3+1, n*n))
+		}
+		exec(t, db.DB, "INSERT INTO src (id, v) VALUES "+strings.Join(values, ", "))
 	}
 	newStore(t, db)
-	return job{Dialect: db.dialect.Name(), Dir: t.TempDir(), Every: 7, Lease: 150 * time.Millisecond}
+	return job{Dialect: db.dialect.Name(), Rows: rows, Dir: t.TempDir(), Every: 7, Lease: 150 * time.Millisecond}
 }
 
 // want returns what the output must be.
 func (j job) want() string {
-	var b bytes.Buffer
-	for id := range srcRows {
-		fmt.Fprintf(&b, "%d value %d\n", id*3+1, id*id)
+	var b strings.Builder
+	for n := range j.Rows {
+		fmt.Fprintf(&b, "%d value %d\n", n*3+1, n*n)
 	}
 	return b.String()
 }

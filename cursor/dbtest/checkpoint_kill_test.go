@@ -1,9 +1,12 @@
 package dbtest
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
+	osexec "os/exec"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -11,13 +14,13 @@ import (
 	"example.com/pipeline/cursor"
 )
 
-// killRounds returns how often the tests kill at random: 12 times for each store and
-// database, or as often as PIPELINE_KILL_ROUNDS says; 200 is a thorough run.
+// killRounds returns how often the tests kill at random: 200 times for each store and
+// database, or as often as PIPELINE_KILL_ROUNDS says.
 func killRounds(t testing.TB) int {
 	t.Helper()
 	text := os.Getenv("PIPELINE_KILL_ROUNDS")
 	if text == "" {
-		return 12
+		return 200
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -27,72 +30,152 @@ func killRounds(t testing.TB) int {
 }
 
 // eachKillable runs a test on the databases that the killed processes use.
-func eachKillable(t *testing.T, test func(t *testing.T, j job, db database)) {
+func eachKillable(t *testing.T, rows int, test func(t *testing.T, j job, db database)) {
+	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
-		j, db := newJob(t, databases[0], "sqlite", sqliteDSN(t))
+		t.Parallel()
+		j, db := newJob(t, databases[0], "sqlite", sqliteDSN(t), rows)
 		test(t, j, db)
 	})
 	t.Run("postgres", func(t *testing.T) {
-		j, db := newJob(t, databases[1], "pgx", postgresDSN(t))
+		t.Parallel()
+		j, db := newJob(t, databases[1], "pgx", postgresDSN(t), rows)
 		test(t, j, db)
 	})
 }
 
-// TestRandomKills kills processes at random moments, two at a time where the store
-// is in the database, until one comes through; then it starts afresh, until there
-// were enough kills. However it went, the output has each row once.
-func TestRandomKills(t *testing.T) {
-	eachKillable(t, func(t *testing.T, j job, db database) {
-		t.Run("file", func(t *testing.T) { randomKills(t, j, db, 1) })
+// TestRandomKillsOfFile kills an export to a file, whose checkpoint is a file, too.
+func TestRandomKillsOfFile(t *testing.T) { eachKillable(t, 3000, randomKills) }
+
+// TestRandomKillsOfCopy kills a copy from table to table, whose checkpoint is in the
+// same database.
+func TestRandomKillsOfCopy(t *testing.T) {
+	eachKillable(t, 3000, func(t *testing.T, j job, db database) {
 		j.SQLStore, j.Copy = true, true
-		t.Run("table to table", func(t *testing.T) { randomKills(t, j, db, 2) })
+		randomKills(t, j, db)
 	})
 }
 
-func randomKills(t *testing.T, j job, db database, runners int) {
+// A runner is a process that works on a job, or waits for it.
+type runner struct {
+	*osexec.Cmd
+	stderr bytes.Buffer
+	opened chan struct{} // closed when it has the job
+	ended  chan struct{} // closed when it has ended
+	once   sync.Once
+}
+
+// Write gets what the process prints, which is that it has the job.
+func (r *runner) Write(b []byte) (int, error) {
+	r.once.Do(func() { close(r.opened) })
+	return len(b), nil
+}
+
+func (j job) start(t testing.TB) *runner {
+	t.Helper()
+	j.Announce = true
+	cmd, _ := j.command(t)
+	r := &runner{Cmd: cmd, opened: make(chan struct{}), ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = r, &r.stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = cmd.Wait() // how it ended is in its state
+		close(r.ended)
+	}()
+	t.Cleanup(func() { // in a test that has failed
+		_ = cmd.Process.Kill()
+		<-r.ended
+	})
+	return r
+}
+
+// How a runner came to its end.
+type fate int
+
+const (
+	finished   fate = iota
+	killed          // at its work
+	unopened        // killed before it had the job
+	superseded      // it slept past its lease, as happens on a busy machine, and another has the job
+)
+
+// fate waits for the end of a runner.
+func (r *runner) fate(t testing.TB) fate {
+	t.Helper()
+	<-r.ended
+	status := r.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case status.Signaled() && status.Signal() == syscall.SIGKILL:
+		select {
+		case <-r.opened:
+			return killed
+		default:
+			return unopened
+		}
+	case status.ExitStatus() == exitFenced:
+		return superseded
+	case status.ExitStatus() != exitDone:
+		t.Fatalf("the process ended with %v\n%s", r.ProcessState, &r.stderr)
+	}
+	return finished
+}
+
+// killAfter kills a runner a while after an event, if it has not ended by itself.
+func (r *runner) killAfter(event <-chan struct{}, d time.Duration) {
+	select {
+	case <-event:
+	case <-r.ended:
+		return
+	}
+	select {
+	case <-time.After(d): // the process's clock is a real one
+		_ = r.Process.Kill() // fails where it has just ended
+	case <-r.ended:
+	}
+}
+
+// randomKills kills one process after another at random moments of its work, while the
+// next one waits for the job. Now and then it kills the one that waits, which may
+// just be taking the job. It begins the job anew where one has come through, until
+// there were enough kills. However it went, the output has each row once.
+func randomKills(t *testing.T, j job, db database) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	longest := 100 * time.Millisecond // as it turns out, so that most are killed on their way
-	kills, finished, done := 0, 0, false
-	for rounds := killRounds(t); !done; {
-		var waits []func() bool
-		for range runners {
-			run := j
-			if run.Fuse = 1 + time.Duration(rnd.Int64N(int64(longest))); kills >= rounds {
-				run.Fuse = 0
+	began := make(chan struct{})
+	close(began)
+	var fates [superseded + 1]int
+	rounds := killRounds(t)
+	for fates[killed] < rounds {
+		waiting := j.start(t)
+		for came := unopened; came != finished; {
+			working := waiting
+			select { // else the next one might come first
+			case <-working.opened:
+			case <-working.ended:
 			}
-			cmd, out := run.command(t)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
+			if waiting = j.start(t); rnd.IntN(8) == 0 {
+				go waiting.killAfter(began, time.Duration(rnd.Int64N(int64(2*j.Lease))))
 			}
-			waits = append(waits, func() bool {
-				// On a busy machine a runner can sleep past its lease and lose the job to the
-				// other one. It then stops, and what it was at is the other's.
-				return wasKilled(t, cmd, out) || runners > 1 && cmd.ProcessState.ExitCode() == exitFenced
-			})
-		}
-		for _, killed := range waits {
-			if killed() {
-				kills++
-				longest += longest / 8
-			} else {
-				done = true
-				longest -= longest / 3
+			if fates[killed] < rounds {
+				working.killAfter(working.opened, time.Duration(rnd.Int64N(int64(60*time.Millisecond))))
 			}
+			came = working.fate(t)
+			fates[came]++
 		}
-		if !done {
-			continue
+		if f := waiting.fate(t); f == superseded {
+			t.Error("a runner of a job that was finished lost it")
 		}
-		finished++
 		j.check(t, db)
-		if kills < rounds {
+		if fates[killed] < rounds {
 			exec(t, db.DB, "DELETE FROM dst")
 			discard(t, j, db)
-			done = false
 		}
 	}
-	t.Logf("%d kills, %d runs came through", kills, finished)
+	t.Logf("%d runners were killed at their work and %d before it, %d came through, %d lost the job",
+		fates[killed], fates[unopened], fates[finished], fates[superseded])
 }
 
 // discard starts the job afresh.
@@ -124,7 +207,8 @@ func discard(t *testing.T, j job, db database) {
 // TestKillAtEveryStep kills an export from SQLite before each step that it makes on
 // the file system, until one comes through.
 func TestKillAtEveryStep(t *testing.T) {
-	j, db := newJob(t, databases[0], "sqlite", sqliteDSN(t))
+	t.Parallel()
+	j, db := newJob(t, databases[0], "sqlite", sqliteDSN(t), 300)
 	j.Every = 100
 	for killed := true; killed; {
 		j.Step++
@@ -148,7 +232,7 @@ func TestKillAtEveryStep(t *testing.T) {
 // another runner has finished the job, then lets it go on: it is fenced off, and
 // has harmed nothing.
 func TestSuspendedRunner(t *testing.T) {
-	eachKillable(t, func(t *testing.T, j job, db database) {
+	eachKillable(t, 300, func(t *testing.T, j job, db database) {
 		j.SQLStore, j.Copy, j.StopAfter = true, true, 5
 		cmd, out := j.command(t)
 		if err := cmd.Start(); err != nil {

@@ -400,7 +400,7 @@ func restartAtRandom(t *testing.T, s *server, how stopMode) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	db := s.schema(t)
-	j := newJobOn(t, db)
+	j := newJobOn(t, db, 300)
 	j.SQLStore, j.Copy, j.Retry = true, true, true
 	failed, finished := 0, 0
 	for round := 0; ; round++ {
