@@ -17,6 +17,7 @@ import (
 type direct struct {
 	layout *tableLayout
 	from   string // for messages
+	bytes  func(Row) int
 	pool   *sql.DB
 	conn   *sql.Conn // where there is no pool
 	dest   []driver.Value
@@ -26,11 +27,11 @@ type direct struct {
 // directOf returns what reads the rows of a query, nil where it must be sql.Rows:
 // for a Scan that is not Table's, and in a transaction or anything else that does
 // not let go of the driver's connection.
-func directOf(layout *tableLayout, from string, db Querier, scan any) *direct {
+func directOf(layout *tableLayout, from string, db Querier, scan, bytes any) *direct {
 	if layout == nil || reflect.ValueOf(scan).Pointer() != reflect.ValueOf(layout.scan).Pointer() {
 		return nil
 	}
-	d := &direct{layout: layout, from: from}
+	d := &direct{layout: layout, from: from, bytes: bytes.(func(Row) int)}
 	switch db := db.(type) {
 	case *sql.DB:
 		d.pool = db
@@ -93,6 +94,10 @@ func (d *direct) readOn(ctx context.Context, conn *sql.Conn, pg *page[Row, Key],
 		}()
 		failed = d.readRows(ctx, rows, pg)
 		open = false
+		if pg.room.full {
+			_ = rows.Close() // nothing of the rest is wanted; where stop has ended the connection, the pool will see
+			return nil
+		}
 		return rows.Close() // if it is driver.ErrBadConn, the pool drops the connection
 	})
 	if failed != nil {
@@ -133,6 +138,9 @@ func (d *direct) readRows(ctx context.Context, rows driver.Rows, pg *page[Row, K
 			return nil
 		}
 		pg.items = append(pg.items, row)
+		if pg.room.max > 0 && pg.room.add(d.bytes(row)) {
+			return nil
+		}
 	}
 }
 
@@ -144,7 +152,7 @@ func (d *direct) row() (_ Row, err error) {
 			return Row{}, err
 		}
 	}
-	return d.layout.row(values, key)
+	return d.layout.row(values, key, &d.slab)
 }
 
 // driverValues returns the arguments of a statement as the driver's connection takes

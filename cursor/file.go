@@ -136,6 +136,8 @@ func (f *File) writable() error {
 
 func (f *File) write(p []byte) error {
 	switch {
+	case !f.zip && len(p) >= fileBuffer:
+		return f.writeLarge(p)
 	case !f.zip:
 		f.out = append(f.out, p...)
 	case f.spilled:
@@ -154,6 +156,16 @@ func (f *File) write(p []byte) error {
 		return nil
 	}
 	return f.flush(f.end())
+}
+
+// writeLarge writes p behind what was gathered, without a copy of it.
+func (f *File) writeLarge(p []byte) error {
+	if err := f.flush(f.end()); err != nil {
+		return err
+	}
+	n, err := f.f.WriteAt(p, f.size)
+	f.size += int64(n)
+	return err
 }
 
 // gather is where a File's gzip writer writes: it cannot fail, so that a full

@@ -138,19 +138,26 @@ func order(columns []string, desc bool) string {
 
 // checkPosition makes sure that the position of a row leads back to the row. It
 // does so once a loop, and for each page where the database compares values of any
-// type with each other (SQLite): one odd value would end the stream early there.
-func (r *reader[T, P]) checkPosition(ctx context.Context, pg *page[T, P], after *P) error {
+// type with each other (SQLite): one odd value would end the stream early there. Where
+// no row behind the page was looked at, last is set: then another row at that
+// position ends the stream.
+func (r *reader[T, P]) checkPosition(ctx context.Context, pg *page[T, P], after *P, last bool) error {
 	q := r.q
-	if pg.last == nil || r.checked && (q.Dialect != SQLite || q.table != nil) {
+	last = last && pg.more
+	if pg.last == nil || !last && r.checked && (q.Dialect != SQLite || q.table != nil) {
 		return nil
 	}
 	pos := pg.last
 	for range 3 {
-		found, err := r.exists(ctx, pos)
+		found, err := r.count(ctx, pos)
 		if err != nil {
 			return err
 		}
-		if found {
+		if last && found > 1 && pos == pg.last {
+			pg.fail(len(pg.items)-1, errDuplicate(*pos))
+			return nil
+		}
+		if found > 0 {
 			r.checked = true
 			return nil
 		}
@@ -165,14 +172,15 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *page[T, P], after 
 	return nil
 }
 
-// exists reports whether there is a row at a position.
-func (r *reader[T, P]) exists(ctx context.Context, pos *P) (bool, error) {
+// count returns how many rows there are at a position, 2 for any more.
+func (r *reader[T, P]) count(ctx context.Context, pos *P) (n int, err error) {
 	s := &statement{r.q.Dialect, slices.Clone(r.q.Args)}
 	equal, err := r.q.condition(s, r.keys, pos, "=")
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	return queryAny(ctx, r.q.DB, r.q.source("1")+r.q.where(equal)+" LIMIT 1", s.args...)
+	err = queryEach(ctx, r.q.DB, func(*sql.Rows) error { n++; return nil }, r.q.source("1")+r.q.where(equal)+" LIMIT 2", s.args...)
+	return n, err
 }
 
 // first returns the position of the first row behind another, nil for none.

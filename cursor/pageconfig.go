@@ -29,6 +29,14 @@ type PageConfig struct {
 	// consumer takes does not count. 0 means that the size does not adapt.
 	Target time.Duration
 
+	// Bytes bounds what the rows of a page hold, where that is known: for the rows of
+	// [Table], and where [Query].Bytes tells it. A page ends early with the row that
+	// reaches the bound, and the next ones ask for fewer rows, so that they have about half
+	// of it. Where the rows come from a pool, the rest of a statement that is cut
+	// short is not transferred, at the price of the connection; in a transaction it is.
+	// With Prefetch there are two pages at a time. 0 means 32 MB (32 << 20).
+	Bytes int64
+
 	// Prefetch is the part of a page, 0 to 1, after whose consumption the next page
 	// is fetched while the consumer works on. 0.5 suits most. 0 means that a page
 	// is fetched when all of the last one is consumed.
@@ -64,6 +72,8 @@ func (c PageConfig) check(stage string) {
 		fail("Min must be at most Max, got %d and %d", c.Min, c.Max)
 	case c.Target < 0:
 		fail("Target must not be negative, got %v", c.Target)
+	case c.Bytes < 0:
+		fail("Bytes must not be negative, got %d", c.Bytes)
 	case !(c.Prefetch >= 0 && c.Prefetch <= 1): // in this form it catches NaN, too
 		fail("Prefetch must be between 0 and 1, got %v", c.Prefetch)
 	case c.Follow < 0:

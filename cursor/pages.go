@@ -82,6 +82,7 @@ type page[T, P any] struct {
 	more  bool      // whether there may be another page
 	err   error     // final, to be yielded after the items
 	stats PageStats // filled by the pager
+	room  room      // for the bytes of a query's rows
 }
 
 // place finds out where the page ends, and cuts it short where its positions allow
@@ -101,10 +102,14 @@ func (pg *page[T, P]) place(after *P, limit int, position func(T) P, equal func(
 		// Of two rows with one position neither may be handed over: the consumer
 		// would store the position of the first and never see the second.
 		pos := position(pg.items[i])
-		pg.fail(max(i-1, 0), fmt.Errorf("%w: %s; the key must be unique", ErrDuplicateKey, clip(pos)))
+		pg.fail(max(i-1, 0), errDuplicate(pos))
 		return
 	}
 	pg.items, pg.last = pg.items[:n], &last
+}
+
+func errDuplicate(pos any) error {
+	return fmt.Errorf("%w: %s; the key must be unique", ErrDuplicateKey, clip(pos))
 }
 
 // duplicate returns the index of the first item with the position of the one before

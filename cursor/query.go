@@ -61,6 +61,10 @@ type Query[T, P any] struct {
 	// were read.
 	Position func(T) P
 
+	// Bytes returns about how many bytes a row takes, which bounds the bytes of a page:
+	// see [PageConfig].Bytes. nil means that it is not known; [Table] sets it.
+	Bytes func(T) int
+
 	// Until is the last position to include. nil means that the end is the end.
 	Until *P
 
@@ -133,7 +137,7 @@ func (q Query[T, P]) Stream(ctx context.Context, after *P) iter.Seq2[T, error] {
 	q.Until, after = clone(q.Until), clone(after)
 	equal := equalFor[P]()
 	return func(yield func(T, error) bool) {
-		r := &reader[T, P]{q: &q, equal: equal, direct: directOf(q.table, q.From, q.DB, q.Scan)}
+		r := &reader[T, P]{q: &q, equal: equal, direct: directOf(q.table, q.From, q.DB, q.Scan, q.Bytes)}
 		p := pager[T, P]{after: after, cfg: q.Page, fetch: r.page, reuse: true}
 		p.stream(ctx)(yield)
 	}
@@ -146,6 +150,7 @@ type reader[T, P any] struct {
 	keys    *keyset // made at the first page
 	checked bool    // a position has been found again
 	direct  *direct // reads the rows of a Table, nil where it cannot
+	fit     int     // rows of a page as their bytes allow, 0 if they do not matter
 }
 
 // page reads a page. What more tries would not mend is in the page's err.
@@ -158,17 +163,24 @@ func (r *reader[T, P]) page(ctx context.Context, after *P, limit int, buf []T) (
 		}
 		r.keys = keys
 	}
-	text, args, err := r.q.pageSQL(r.keys, after, limit+1)
+	rows := limit + 1 // one past the page: it may have the position of the last
+	if r.fit > 0 && r.fit <= limit {
+		rows, limit = r.fit, r.fit // a row is too much to be read for its position only
+	}
+	text, args, err := r.q.pageSQL(r.keys, after, rows)
 	if err != nil {
 		pg.err = err
 		return pg, nil
 	}
+	pg.room = r.room(rows)
 	if err := r.scan(ctx, &pg, text, args); err != nil {
 		return pg, r.q.explain(err)
 	}
-	pg.more = pg.err == nil && len(pg.items) > limit
+	past := len(pg.items) > limit
+	pg.more = pg.err == nil && (past || pg.room.full || len(pg.items) == rows)
+	r.learn(&pg.room)
 	pg.place(after, limit, r.q.Position, r.equal)
-	if err := r.checkPosition(ctx, &pg, after); err != nil {
+	if err := r.checkPosition(ctx, &pg, after, !past); err != nil {
 		return pg, r.q.explain(err)
 	}
 	return pg, nil
@@ -176,6 +188,8 @@ func (r *reader[T, P]) page(ctx context.Context, after *P, limit int, buf []T) (
 
 // scan reads the rows of a statement and closes it.
 func (r *reader[T, P]) scan(ctx context.Context, pg *page[T, P], text string, args []any) error {
+	ctx, pg.room.stop = r.stoppable(ctx)
+	defer pg.room.stop()
 	if table, ok := any(pg).(*page[Row, Key]); ok && r.direct != nil {
 		if err := r.direct.read(ctx, table, text, args); err != driver.ErrSkip {
 			return err
@@ -202,6 +216,10 @@ func (r *reader[T, P]) scan(ctx context.Context, pg *page[T, P], text string, ar
 			return rows.Close()
 		}
 		pg.items = append(pg.items, item)
+		if pg.room.max > 0 && pg.room.add(r.q.Bytes(item)) {
+			_ = rows.Close() // nothing of the rest is wanted, and all before it was read
+			return nil
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return err

@@ -206,6 +206,7 @@ func (l *tableLayout) choose(names []string) {
 func (l *tableLayout) use(q *Query[Row, Key]) {
 	q.table = l
 	q.Scan = l.scan
+	q.Bytes = rowBytes
 	var list []string
 	for _, c := range l.columns {
 		list = append(list, fmt.Sprintf(c.format, l.qualified(c))+" AS "+l.dialect.Quote(c.name))
@@ -216,6 +217,10 @@ func (l *tableLayout) use(q *Query[Row, Key]) {
 // rowsPerSlab is for how many rows memory is allocated at once. A row that is kept
 // keeps the values of its neighbours.
 const rowsPerSlab = 32
+
+// largeRow is the size from which on that would cost too much: such a row shares its
+// memory with no later one, and its key, which outlives it as a position, with none.
+const largeRow = 64 << 10
 
 // A rowScanner is what scanning a row needs beside the row. It serves one row after
 // another of the same result.
@@ -232,7 +237,11 @@ func (l *tableLayout) scan(rows *sql.Rows) (Row, error) {
 	if s == nil {
 		s = &rowScanner{dest: make([]any, len(l.columns)), cells: make([]cell, len(l.columns))}
 	}
-	defer l.pool.Put(s)
+	defer func() {
+		if s.slab != nil { // else s has the driver's copy of a large row
+			l.pool.Put(s)
+		}
+	}()
 	if s.rows != rows {
 		names, err := rows.Columns()
 		if err != nil {
@@ -255,7 +264,7 @@ func (l *tableLayout) scan(rows *sql.Rows) (Row, error) {
 	if err := rows.Scan(s.dest...); err != nil {
 		return Row{}, err
 	}
-	return l.row(values, key)
+	return l.row(values, key, &s.slab)
 }
 
 // cut cuts room for a row's values and its key off a slab.
@@ -269,8 +278,9 @@ func (l *tableLayout) cut(slab *[]any) (values []any, key Key) {
 	return values, key
 }
 
-// row returns the row that has these values, with the key that is among them.
-func (l *tableLayout) row(values []any, key Key) (Row, error) {
+// row returns the row that has these values, with the key that is among them. A
+// large one gives up the rest of the slab.
+func (l *tableLayout) row(values []any, key Key, slab *[]any) (Row, error) {
 	for i, at := range l.keyAt {
 		key[i] = values[at]
 		switch v := key[i].(type) {
@@ -281,7 +291,11 @@ func (l *tableLayout) row(values []any, key Key) (Row, error) {
 		}
 	}
 	n := len(l.names)
-	return Row{Columns: l.names, Values: values[:n:n], Key: key}, nil
+	row := Row{Columns: l.names, Values: values[:n:n], Key: key}
+	if rowBytes(row) >= largeRow {
+		row.Key, *slab = slices.Clone(key), nil
+	}
+	return row, nil
 }
 
 // checkColumns refuses a result that is not laid out as l is.
