@@ -21,7 +21,7 @@ func encodePosition[P any](pos P) (json.RawMessage, error) {
 		return nil, fmt.Errorf("cursor: the position %+v cannot be stored: what would be stored is %s: %w", pos, data, err)
 	}
 	if !sameValue(reflect.ValueOf(&pos).Elem(), reflect.ValueOf(&back).Elem()) {
-		return nil, fmt.Errorf("cursor: the position %+v cannot be stored exactly: it would come back as %+v", pos, back)
+		return nil, fmt.Errorf("cursor: the position %+v cannot be stored exactly: it would come back as %+v; a cursor.Key keeps text that is not UTF-8, and times of any year", pos, back)
 	}
 	return data, nil
 }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -21,9 +22,10 @@ import (
 // value's type, so that it comes back as it was: {"int":"-5"}, {"uint":"5"},
 // {"text":"é"}, {"bytes":"AAE="}, {"time":"2006-01-02T15:04:05.123456Z"},
 // {"float":"0.1"}, {"bool":true}. Numbers are text there, since JSON readers
-// round large ones. A value that would not come back exactly is an error of
-// MarshalJSON: text that is not valid UTF-8, a NaN, a time before the year 0 or
-// after 9999, NULL, and any other type.
+// round large ones. Text that is not valid UTF-8 is {"text64":"/w=="}, and a year
+// that has not four digits, or is before 0, has a sign: -0043-03-15T00:00:00Z is of 44
+// BC. A value that would not come back exactly is an error of MarshalJSON: a NaN, NULL,
+// and any other type.
 type Key []any
 
 // MarshalJSON implements [json.Marshaler].
@@ -62,7 +64,7 @@ func encodeKeyValue(v any) (kind string, value any, err error) {
 		return "int", strconv.FormatInt(v, 10), nil
 	case string:
 		if !utf8.ValidString(v) {
-			return "", nil, fmt.Errorf("the text %q is not valid UTF-8 and would not come back from JSON as it is; use a binary column or []byte", v)
+			return "text64", base64.StdEncoding.EncodeToString([]byte(v)), nil
 		}
 		return "text", v, nil
 	case []byte:
@@ -101,13 +103,45 @@ func encodeKeyValue(v any) (kind string, value any, err error) {
 // too, because a database column without a time zone stores the clock's reading.
 func encodeKeyTime(t time.Time) (kind string, value any, err error) {
 	for _, t := range []time.Time{t, t.UTC()} {
-		text := t.Format(time.RFC3339Nano)
-		// Offsets with seconds and years of five digits do not come back.
-		if back, err := time.Parse(time.RFC3339Nano, text); err == nil && back.Equal(t) {
+		text := formatKeyTime(t)
+		// Offsets with seconds do not come back.
+		if back, err := parseKeyTime(text); err == nil && back.Equal(t) {
 			return "time", text, nil
 		}
 	}
-	return "", nil, fmt.Errorf("the time %v is outside the years 0 to 9999", t)
+	return "", nil, fmt.Errorf("the time %v does not come back from text", t)
+}
+
+// sameCalendar has years with four digits for all others: the calendar repeats itself
+// after 400 years.
+func sameCalendar(year int) int { return 2000 + (year%400+400)%400 }
+
+// formatKeyTime is [time.Time.Format] with RFC 3339, but for years outside of 0 to 9999,
+// which get a sign as in ISO 8601.
+func formatKeyTime(t time.Time) string {
+	year := t.Year()
+	if year >= 0 && year <= 9999 {
+		return t.Format(time.RFC3339Nano)
+	}
+	text := t.AddDate(sameCalendar(year)-year, 0, 0).Format(time.RFC3339Nano)
+	return fmt.Sprintf("%+05d", year) + text[len("2000"):]
+}
+
+const maxYear = 999_999 // no database knows one that is further away
+
+// parseKeyTime is the inverse of formatKeyTime.
+func parseKeyTime(text string) (time.Time, error) {
+	if text == "" || text[0] != '+' && text[0] != '-' {
+		return time.Parse(time.RFC3339Nano, text)
+	}
+	digits, _, _ := strings.Cut(text[1:], "-")
+	year, err := strconv.Atoi(text[:1+len(digits)])
+	if err != nil || year < -maxYear || year > maxYear {
+		return time.Time{}, fmt.Errorf("the year of the time %q is none", text)
+	}
+	same := sameCalendar(year)
+	t, err := time.Parse(time.RFC3339Nano, strconv.Itoa(same)+text[1+len(digits):])
+	return t.AddDate(year-same, 0, 0), err
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. Integers come back as int64 or
@@ -167,8 +201,11 @@ func decodeKeyValue(kind string, raw json.RawMessage) (any, error) {
 		return text, nil
 	case "bytes":
 		return base64.StdEncoding.Strict().DecodeString(text)
+	case "text64":
+		b, err := base64.StdEncoding.Strict().DecodeString(text)
+		return string(b), err
 	case "time":
-		return time.Parse(time.RFC3339Nano, text)
+		return parseKeyTime(text)
 	case "float":
 		f, err := strconv.ParseFloat(text, 64)
 		if err == nil && math.IsNaN(f) {

@@ -31,6 +31,11 @@ func TestKeyJSON(t *testing.T) {
 		{at, `{"time":"2024-02-29T23:59:59.123456789-03:30"}`, nil},
 		{time.Date(1800, 1, 1, 0, 0, 0, 1, time.FixedZone("LMT", 53*60+28)), `{"time":"1799-12-31T23:06:32.000000001Z"}`,
 			time.Date(1799, 12, 31, 23, 6, 32, 1, time.UTC)},
+		{time.Date(-43, 3, 15, 12, 0, 0, 1, time.UTC), `{"time":"-0043-03-15T12:00:00.000000001Z"}`, nil},
+		{time.Date(-4712, 2, 29, 0, 0, 0, 0, time.UTC), `{"time":"-4712-02-29T00:00:00Z"}`, nil},
+		{time.Date(-1, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600)), `{"time":"-0001-12-31T23:00:00-01:00"}`, nil},
+		{time.Date(294276, 12, 31, 23, 59, 59, 999999000, time.UTC), `{"time":"+294276-12-31T23:59:59.999999Z"}`, nil},
+		{"a\xff\x00", `{"text64":"Yf8A"}`, nil},
 		{0.1, `{"float":"0.1"}`, nil},
 		{math.Inf(-1), `{"float":"-Inf"}`, nil},
 		{math.Copysign(0, -1), `{"float":"-0"}`, nil},
@@ -68,9 +73,8 @@ func TestKeyRefuses(t *testing.T) {
 		want  string
 	}{
 		{nil, "NULL"},
-		{"a\xff", "not valid UTF-8"},
 		{math.NaN(), "NaN"},
-		{time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), "outside the years"},
+		{time.Date(1_000_000, 1, 1, 0, 0, 0, 0, time.UTC), "does not come back"},
 		{sql.NullString{}, "NULL"},
 		{struct{}{}, "cannot be stored"},
 		{[]int{1}, "cannot be stored"},
@@ -83,7 +87,8 @@ func TestKeyRefuses(t *testing.T) {
 		t.Errorf("an empty key became %s", data)
 	}
 	for _, data := range []string{`null`, `[]`, `{}`, `[{}]`, `[null]`, `[1]`, `[{"int":1}]`, `[{"int":"1","text":"1"}]`, `[{"int":"9223372036854775808"}]`,
-		`[{"uint":"-1"}]`, `[{"bytes":"A"}]`, `[{"time":"yesterday"}]`, `[{"float":"NaN"}]`, `[{"bool":"true"}]`, `[{"what":"1"}]`,
+		`[{"uint":"-1"}]`, `[{"bytes":"A"}]`, `[{"time":"yesterday"}]`, `[{"time":"+"}]`, `[{"time":"-0043"}]`,
+		`[{"time":"+9223372036854775807-01-01T00:00:00Z"}]`, `[{"text64":"A"}]`, `[{"float":"NaN"}]`, `[{"bool":"true"}]`, `[{"what":"1"}]`,
 		"[{\"text\":\"\xff\"}]", `[{"text":null}]`} {
 		key := cursor.Key{"untouched"}
 		if err := json.Unmarshal([]byte(data), &key); err == nil {
@@ -99,6 +104,7 @@ func FuzzKey(f *testing.F) {
 	f.Add([]byte(`[{"int":"-1"},{"uint":"1"},{"text":"é"},{"bytes":"AP8="},{"time":"2024-02-29T23:59:59.1Z"},{"float":"1e300"},{"bool":true}]`))
 	f.Add([]byte(`[{"time":"2024-02-29T23:59:59.1+23:59"}]`))
 	f.Add([]byte(`[{"float":"0x1p-2"}]`))
+	f.Add([]byte(`[{"time":"-0043-02-28T23:59:59.1-23:59"},{"time":"+10000-01-01T00:00:00+23:59"},{"text64":"/w=="}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var key cursor.Key
 		if json.Unmarshal(data, &key) != nil {

@@ -36,9 +36,9 @@ type Row struct {
 // Values come as the database has them: integers as int64 (uint64 above that),
 // text as string, binary data as []byte, and a type that Go has not as the
 // database's text for it: decimals, UUIDs, dates, intervals, JSON, arrays.
-// Times come as time.Time from PostgreSQL's timestamp types, and as the stored or
-// printed text from SQLite and MariaDB, whatever the driver is told to make of
-// them. BIT of MariaDB is an integer.
+// Times come as time.Time from PostgreSQL's timestamp types (44 BC is the year -43,
+// and infinity is text), and as the stored or printed text from SQLite and MariaDB,
+// whatever the driver is told to make of them. BIT of MariaDB is an integer.
 //
 // It is an error where there is no such table or column, and where the table has no
 // primary key and none is given.

@@ -44,6 +44,10 @@ var uuids = quoted([]string{"00000000-0000-0000-0000-000000000000", "00000000-00
 var moments = quoted([]string{"1970-01-01 00:00:01", "2024-02-29 23:59:59.999999", "2024-03-01 00:00:00", "2024-03-01 00:00:00.000001",
 	"2024-03-01 00:00:00.000002", "2024-03-31 02:30:00", "2024-10-27 02:30:00.5", "2037-12-31 23:59:59.123456"})
 
+// farTimes are those of PostgreSQL that RFC 3339 does not know.
+var farTimes = quoted([]string{"infinity", "-infinity", "4713-11-25 00:00:00 BC", "0044-03-15 12:00:00.000001 BC", "0044-03-15 12:00:00.000002 BC",
+	"0001-02-29 00:00:00 BC", "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "10000-01-01 00:00:00", "294276-12-31 00:00:00.999999"})
+
 func composite(a, b []string) []string {
 	var all []string
 	for _, x := range a {
@@ -58,6 +62,10 @@ var keyCases = map[string][]keyCase{
 	"sqlite": {
 		{"integer", "k INTEGER NOT NULL PRIMARY KEY", "k", integers},
 		{"text", "k TEXT NOT NULL PRIMARY KEY", "k", quoted(texts)},
+		{"text not UTF-8", "k TEXT NOT NULL PRIMARY KEY", "k", []string{"CAST(x'ff' AS TEXT)", "CAST(x'c3' AS TEXT)", "CAST(x'61ff62' AS TEXT)", "'a'", "'é'",
+			"CAST(x'61fe' AS TEXT)", "CAST(x'eda080' AS TEXT)", "'b'"}},
+		{"text with NUL", "k TEXT NOT NULL PRIMARY KEY", "k", []string{"CAST(x'00' AS TEXT)", "CAST(x'6100' AS TEXT)", "CAST(x'610062' AS TEXT)",
+			"CAST(x'6100ff' AS TEXT)", "'a'", "''", "'b'"}},
 		{"text without case", "k TEXT COLLATE NOCASE NOT NULL PRIMARY KEY", "k", quoted(texts)},
 		{"blob", "k BLOB NOT NULL PRIMARY KEY", "k", []string{"x''", "x'00'", "x'0000'", "x'61'", "x'ff'", "x'fffe'", "x'c3a9'"}},
 		{"any type", "k NOT NULL PRIMARY KEY", "k", []string{"-1", "0", "9007199254740993", "1.5", "''", "'a'", "'1'", "x''", "x'61'", "1e300"}},
@@ -77,9 +85,9 @@ var keyCases = map[string][]keyCase{
 		{"text ICU", `k text COLLATE "de-x-icu" PRIMARY KEY`, "k", quoted(texts)},
 		{"varchar", "k varchar(20) PRIMARY KEY", "k", quoted(texts)},
 		{"char", "k char(8) PRIMARY KEY", "k", quoted(texts[2:20])},
-		{"timestamptz", "k timestamptz PRIMARY KEY", "k", append([]string{"'infinity'", "'-infinity'"}, moments...)},
-		{"timestamp", "k timestamp PRIMARY KEY", "k", append([]string{"'infinity'", "'-infinity'"}, moments...)},
-		{"date", "k date PRIMARY KEY", "k", quoted([]string{"2024-01-01", "0001-01-01", "0044-03-15 BC", "9999-12-31", "infinity"})},
+		{"timestamptz", "k timestamptz PRIMARY KEY", "k", append(slices.Clone(farTimes), moments...)},
+		{"timestamp", "k timestamp PRIMARY KEY", "k", append(slices.Clone(farTimes), moments...)},
+		{"date", "k date PRIMARY KEY", "k", quoted([]string{"2024-01-01", "0001-01-01", "0044-03-15 BC", "9999-12-31", "infinity", "-infinity", "4713-11-25 BC", "0001-12-31 BC", "5874897-12-31"})},
 		{"uuid", "k uuid PRIMARY KEY", "k", uuids},
 		{"bytea", "k bytea PRIMARY KEY", "k", quoted([]string{`\x`, `\x00`, `\x0000`, `\x61`, `\xff`, `\xfffe`})},
 		{"numeric", "k numeric PRIMARY KEY", "k", append([]string{"'NaN'"}, decimals...)},
@@ -98,6 +106,7 @@ var keyCases = map[string][]keyCase{
 		{"bigint unsigned", "k BIGINT UNSIGNED PRIMARY KEY", "k", []string{"0", "1", "9007199254740993", "9223372036854775807",
 			"9223372036854775808", "18446744073709551614", "18446744073709551615"}},
 		{"varchar", "k VARCHAR(40) PRIMARY KEY", "k", quoted(texts)},
+		{"varchar with NUL", "k VARCHAR(40) PRIMARY KEY", "k", []string{"'a\\0'", "'a\\0b'", "'a'", "'\\0'", "'b'"}},
 		{"varchar bin", "k VARCHAR(40) COLLATE utf8mb4_bin PRIMARY KEY", "k", quoted(texts)},
 		{"varchar unicode", "k VARCHAR(40) COLLATE utf8mb4_unicode_ci PRIMARY KEY", "k", quoted(texts)},
 		{"varchar nopad", "k VARCHAR(40) COLLATE utf8mb4_unicode_nopad_ci PRIMARY KEY", "k", quoted(texts)},

@@ -16,9 +16,12 @@ func TestTableValues(t *testing.T) {
 		columns []string // DDL type, value, and what comes of it
 	}{
 		{0, []string{"INTEGER", "9223372036854775807", "int64 9223372036854775807", "REAL", "0.1", "float64 0.1", "TEXT", "'é'", "string é",
-			"BLOB", "x''", "[]uint8 []", "DATETIME", "'2024-01-01 00:00:00'", "string 2024-01-01 00:00:00", "DATE", "7", "int64 7", "TEXT", "NULL", "<nil> <nil>"}},
+			"BLOB", "x''", "[]uint8 []", "DATETIME", "'2024-01-01 00:00:00'", "string 2024-01-01 00:00:00", "DATE", "7", "int64 7",
+			"TEXT", "CAST(x'61ff' AS TEXT)", "string a\xff", "TEXT", "CAST(x'610062' AS TEXT)", "string a\x00b", "TEXT", "NULL", "<nil> <nil>"}},
 		{1, []string{"int2", "-5", "int64 -5", "float4", "0.1", "float64 0.1", "float8", "0.1", "float64 0.1", "bool", "true", "bool true", "text", "'é'", "string é",
 			"numeric", "1.50", "string 1.50", "date", "'2024-01-01'", "string 2024-01-01", "timestamptz", "'2024-01-01 00:00:00.000001Z'", "",
+			"timestamptz", "'infinity'", "string infinity", "timestamp", "'-infinity'", "string -infinity", "date", "'infinity'", "string infinity",
+			"timestamp", "'0044-03-15 12:00 BC'", "time.Time -0043-03-15 12:00:00 +0000 UTC", "date", "'0044-03-15 BC'", "string 0044-03-15 BC",
 			"jsonb", `'{"a": 1}'`, `string {"a": 1}`, "integer[]", "'{1,2}'", "string {1,2}", "bytea", `'\x00ff'`, "[]uint8 [0 255]",
 			"uuid", uuids[0], "string 00000000-0000-0000-0000-000000000000", "text", "NULL", "<nil> <nil>"}},
 		{2, []string{"TINYINT", "-5", "int64 -5", "BIGINT UNSIGNED", "18446744073709551615", "uint64 18446744073709551615", "BIGINT UNSIGNED", "5", "int64 5",
