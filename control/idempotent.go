@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"example.com/pipeline/seq"
 )
 
 // A KeyStore remembers which calls have been made, and what their results were,
@@ -24,6 +26,20 @@ type KeyStore interface {
 	Abandon(ctx context.Context, key string) error
 }
 
+// A KeyRenewer is a [KeyStore] whose claims run out, for the sake of those whose
+// process has died. [Idempotent] renews a claim for as long as the call takes. Who
+// calls Begin by himself calls Renew, too.
+type KeyRenewer interface {
+	KeyStore
+
+	// RenewEvery returns how often to call Renew: several times before a claim runs out.
+	RenewEvery() time.Duration
+
+	// Renew prolongs the caller's claim on key. It returns false where the claim is
+	// somebody else's by now. After an error it is tried again at the next time.
+	Renew(ctx context.Context, key string) (held bool, err error)
+}
+
 // recordTime bounds how long it may take to record how a call ended, whose own
 // context may have ended.
 const recordTime = 10 * time.Second
@@ -39,6 +55,11 @@ const recordTime = 10 * time.Second
 // Where the result cannot be recorded, the error says so, and the key stays claimed
 // in keys for as long as they keep it: the call was made, and must not be repeated
 // right away.
+//
+// While fn runs, the claim of a [KeyRenewer] is renewed, however long that takes and even
+// when ctx has ended. Where the claim is lost all the same, to a process that found this
+// one suspended, say, fn's context ends with a cause that Is [ErrInProgress]. The
+// goroutine that renews has exited when the call returns.
 //
 // Put it inside of Retry, with the same key for all tries. It panics where an
 // argument is nil, or U is no type that JSON can hold.
@@ -72,7 +93,7 @@ func claimed[T, U any](ctx context.Context, c claim, fn func(context.Context, T)
 			c.abandon(ctx)
 		}
 	}()
-	result, err = fn(ctx, item)
+	result, err = renewing(ctx, c, fn, item)
 	returned = true
 	if err != nil {
 		if lost := c.abandon(ctx); lost != nil {
@@ -81,6 +102,55 @@ func claimed[T, U any](ctx context.Context, c claim, fn func(context.Context, T)
 		return result, err
 	}
 	return result, c.finish(ctx, result)
+}
+
+// renewing calls fn, and renews the claim meanwhile where it runs out.
+func renewing[T, U any](ctx context.Context, c claim, fn func(context.Context, T) (U, error), item T) (U, error) {
+	keys, ok := c.keys.(KeyRenewer)
+	if !ok {
+		return fn(ctx, item)
+	}
+	fnCtx, lost := context.WithCancelCause(ctx)
+	renewCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	task := seq.Go(func() {
+		if c.renew(renewCtx, keys) {
+			lost(fmt.Errorf("control.Idempotent: another call has taken over key %q: %w", c.key, ErrInProgress))
+		}
+	})
+	returned := false
+	defer func() {
+		stop()
+		if returned {
+			task.Join()
+		} else {
+			task.Wait() // nothing may cover up fn's panic
+		}
+		lost(nil)
+	}()
+	result, err := fn(fnCtx, item)
+	returned = true
+	return result, err
+}
+
+// renew renews the claim until ctx ends, or until the claim is lost, which it
+// reports.
+func (c claim) renew(ctx context.Context, keys KeyRenewer) (lost bool) {
+	every := keys.RenewEvery()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+		once, cancel := context.WithTimeout(ctx, max(every, time.Second))
+		held, err := keys.Renew(once, c.key)
+		cancel()
+		if err == nil && !held {
+			return ctx.Err() == nil
+		}
+	}
 }
 
 // A claim is a key that is the caller's to finish or to abandon.

@@ -510,6 +510,46 @@ func TestSQLKeys(t *testing.T) {
 	})
 }
 
+// TestSQLKeysRenew makes a call that takes several times as long as its claim: no other
+// process may make it meanwhile. One that lost its claim all the same is told so.
+func TestSQLKeysRenew(t *testing.T) {
+	withEachDB(t, func(t *testing.T, db database) {
+		const claim = 1200 * time.Millisecond
+		s := newStore(t, db, sqlstore.KeysFor(claim))
+		other := newStore(t, db, sqlstore.KeysFor(claim))
+		key := func(id string) string { return id }
+		long := control.Idempotent(func(ctx context.Context, id string) (string, error) {
+			for end := time.Now().Add(2 * claim); time.Now().Before(end); time.Sleep(claim / 6) {
+				if _, _, err := other.Begin(ctx, id); !errors.Is(err, control.ErrInProgress) {
+					t.Fatalf("another process began the call: %v", err)
+				}
+			}
+			return "made", nil
+		}, s, key)
+		if got, err := long(t.Context(), "long"); got != "made" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if _, done, err := other.Begin(t.Context(), "long"); !done || err != nil {
+			t.Errorf("the call is done: %t, %v", done, err)
+		}
+
+		lost := control.Idempotent(func(ctx context.Context, id string) (string, error) {
+			exec(t, db.DB, "UPDATE pipeline_keys SET claim = 'another', claim_until = claim_until + 1000000000 WHERE name = 'lost'")
+			<-ctx.Done()
+			return "", context.Cause(ctx)
+		}, s, key)
+		if _, err := lost(t.Context(), "lost"); !errors.Is(err, control.ErrInProgress) {
+			t.Errorf("a lost claim: %v", err)
+		}
+		if _, _, err := other.Begin(t.Context(), "lost"); !errors.Is(err, control.ErrInProgress) {
+			t.Errorf("the call that lost its claim has freed the key: %v", err)
+		}
+		if held, err := s.Renew(t.Context(), "never begun"); held || err != nil {
+			t.Errorf("a key that was never begun: %t, %v", held, err)
+		}
+	})
+}
+
 // TestSQLKeysIdempotent uses the keys for what they are for.
 func TestSQLKeysIdempotent(t *testing.T) {
 	withEachDB(t, func(t *testing.T, db database) {

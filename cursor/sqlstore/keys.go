@@ -105,6 +105,31 @@ func (s *Store) finished(ctx context.Context, name, claim string) (bool, error) 
 	return n == 1, err
 }
 
+// RenewEvery implements [control.KeyRenewer]: three times in what [KeysFor] says.
+func (s *Store) RenewEvery() time.Duration { return max(s.keyFor/3, time.Millisecond) }
+
+// Renew implements [control.KeyRenewer]: from now on, by the database's clock, the claim
+// holds for as long as [KeysFor] says. A claim that has run out holds again if nobody has
+// taken it over.
+func (s *Store) Renew(ctx context.Context, key string) (held bool, err error) {
+	name := keyName(key)
+	claim, ok := s.claims.Load(key)
+	if !ok {
+		return false, nil
+	}
+	held, err = s.change(ctx, s.db, `UPDATE {keys} SET claim_until = {now} + ? WHERE name = ? AND claim = ? AND done = 0`,
+		s.keyFor.Microseconds(), name, claim)
+	if err == nil && !held { // or the clock stands still, and MySQL counts no change
+		var n int
+		err = s.db.QueryRowContext(ctx, s.sql(`SELECT COUNT(*) FROM {keys} WHERE name = ? AND claim = ? AND done = 0`), name, claim).Scan(&n)
+		held = n == 1
+	}
+	if err != nil {
+		return false, fmt.Errorf("sqlstore: renew the claim on key %q: %w", key, err)
+	}
+	return held, nil
+}
+
 // Abandon implements [control.KeyStore]. It frees the key if this store's claim on
 // it still holds.
 func (s *Store) Abandon(ctx context.Context, key string) error {

@@ -49,9 +49,9 @@ type Store struct {
 }
 
 var (
-	_ cursor.Store     = (*Store)(nil)
-	_ cursor.TxLease   = (*lease)(nil)
-	_ control.KeyStore = (*Store)(nil)
+	_ cursor.Store       = (*Store)(nil)
+	_ cursor.TxLease     = (*lease)(nil)
+	_ control.KeyRenewer = (*Store)(nil)
 )
 
 // An Option changes what [New] returns.
@@ -68,9 +68,11 @@ func LeaseFor(d time.Duration) Option {
 	return func(s *Store) { s.leaseFor = d }
 }
 
-// KeysFor sets how long an idempotency key stays claimed by a call that does not end,
-// because its process has died, say. The default is 1 minute. Choose it longer
-// than the longest call: after it another one may be made.
+// KeysFor sets how long an idempotency key stays claimed after the process that made the
+// call has died. control.Idempotent renews the claim three times as often while
+// the call runs, so it may take longer than that. The default is 1 minute. Choose it
+// longer than the longest pause that a healthy process may make: the call of one
+// that is suspended for longer may be made by another.
 func KeysFor(d time.Duration) Option {
 	if d < time.Millisecond {
 		panic(fmt.Sprintf("sqlstore.KeysFor: the time must be at least 1ms, got %v", d))
