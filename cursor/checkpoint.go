@@ -153,7 +153,10 @@ func (c *Checkpoint[P]) Commit(ctx context.Context, pos P) error {
 	if err != nil {
 		return err
 	}
-	return c.core.commit(ctx, true, func(r *Record) { r.Position, r.Finished = data, false })
+	return c.core.commit(ctx, true, func(r *Record) error {
+		r.Position, r.Finished = data, false
+		return nil
+	})
 }
 
 // CommitTx is Commit within tx, for exactly once: the position is saved if and when
@@ -206,9 +209,10 @@ func (c *Checkpoint[P]) Until(ctx context.Context, latest func(context.Context) 
 // after a loop that ended by itself, not after a break or an error. A later Commit
 // takes it back, so that a finished job can go on from its position.
 func (c *Checkpoint[P]) Finish(ctx context.Context) error {
-	return c.core.commit(ctx, true, func(r *Record) {
+	return c.core.commit(ctx, true, func(r *Record) error {
 		r.Finished = true
 		delete(r.States, untilState)
+		return nil
 	})
 }
 
@@ -216,7 +220,8 @@ func (c *Checkpoint[P]) Finish(ctx context.Context) error {
 func (c *Checkpoint[P]) Finished() bool { return c.core.committed().Finished }
 
 // Reset starts the job afresh: it forgets the position, and the participants start
-// afresh, too. The job stays this runner's. The order is safe to crash in: first
+// afresh, too. The job stays this runner's. A loop of [Track] that is under way cannot
+// go on: what it has consumed is forgotten, so its next commit is an error. The order is safe to crash in: first
 // the record is saved, then the outputs are emptied.
 func (c *Checkpoint[P]) Reset(ctx context.Context) error { return c.core.reset(ctx) }
 

@@ -32,6 +32,7 @@ type checkpoint struct {
 	fingerprint string
 	check       func(Record) error // whether the record's position fits
 	added       atomic.Int64       // items counted and not yet in a record
+	resets      atomic.Int64       // so that a loop notices
 
 	// turn is the right to work on the lease and the participants. It is a
 	// channel rather than a mutex, so that a caller whose context ends need not
@@ -175,7 +176,7 @@ func (c *checkpoint) end() { <-c.turn }
 
 // commit syncs the participants and saves the record with change applied. Where
 // mark is false the participants' own last marks hold.
-func (c *checkpoint) commit(ctx context.Context, mark bool, change func(*Record)) error {
+func (c *checkpoint) commit(ctx context.Context, mark bool, change func(*Record) error) error {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
@@ -187,7 +188,9 @@ func (c *checkpoint) commit(ctx context.Context, mark bool, change func(*Record)
 	if err := c.sync(ctx, mark, &r); err != nil {
 		return err
 	}
-	change(&r)
+	if err := change(&r); err != nil {
+		return err
+	}
 	return c.save(ctx, r)
 }
 
@@ -388,6 +391,7 @@ func (c *checkpoint) reset(ctx context.Context) error {
 	if err := c.resolve(ctx); err != nil {
 		return err
 	}
+	c.resets.Add(1)
 	c.added.Store(0)
 	if err := c.save(ctx, Record{Seq: c.record.Seq}); err != nil {
 		return err

@@ -140,6 +140,8 @@ type tracker[P any] struct {
 	c     *checkpoint
 	every Every
 
+	resets int64 // of c when the loop began
+
 	timer  *seq.Task // nil where there is no interval
 	ticker *time.Ticker
 	cancel context.CancelFunc // ends the timer
@@ -162,6 +164,7 @@ const (
 )
 
 func (t *tracker[P]) start() {
+	t.resets = t.c.resets.Load()
 	if n := int64(t.every.Items); n > 0 {
 		t.left = n - t.c.items()%n
 	}
@@ -269,8 +272,8 @@ func (t *tracker[P]) commit(ctx context.Context) {
 
 // commitLate commits when the loop is over or ctx has ended.
 func (t *tracker[P]) commitLate() error {
-	if !t.dirty {
-		return nil
+	if !t.dirty || t.reset() != nil {
+		return nil // after Reset nothing of this loop is to be kept
 	}
 	ctx, cancel := cleanupContext(t.ctx)
 	defer cancel()
@@ -282,11 +285,26 @@ func (t *tracker[P]) save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := t.reset(); err != nil {
+		return err // and count nothing of it
+	}
 	t.c.added.Add(t.uncounted)
 	t.uncounted = 0
-	err = t.c.commit(ctx, false, func(r *Record) { r.Position, r.Finished = pos, false })
+	err = t.c.commit(ctx, false, func(r *Record) error {
+		r.Position, r.Finished = pos, false
+		return t.reset() // under the checkpoint's turn
+	})
 	t.dirty = err != nil
 	return err
+}
+
+// reset says so where the checkpoint was reset since the loop began: the outputs do not
+// have its items any more.
+func (t *tracker[P]) reset() error {
+	if t.c.resets.Load() == t.resets {
+		return nil
+	}
+	return fmt.Errorf("cursor: commit job %q: it was reset while this loop was running; begin a new loop from the start", t.c.job)
 }
 
 // final returns the error that the stream ends with here, or nil where it goes on;
