@@ -151,6 +151,7 @@ type reader[T, P any] struct {
 	checked bool    // a position has been found again
 	direct  *direct // reads the rows of a Table, nil where it cannot
 	fit     int     // rows of a page as their bytes allow, 0 if they do not matter
+	most    int     // rows that a page has had
 }
 
 // page reads a page. What more tries would not mend is in the page's err.
@@ -172,10 +173,16 @@ func (r *reader[T, P]) page(ctx context.Context, after *P, limit int, buf []T) (
 		pg.err = err
 		return pg, nil
 	}
+	if cap(buf) < rows && rows <= 2*r.most+1 {
+		// The page will be full, as the one before was. To let append find that out step by
+		// step would copy the rows several times for each time that the size grows.
+		pg.items = make([]T, 0, rows)
+	}
 	pg.room = r.room(rows)
 	if err := r.scan(ctx, &pg, text, args); err != nil {
 		return pg, r.q.explain(err)
 	}
+	r.most = max(r.most, len(pg.items))
 	past := len(pg.items) > limit
 	pg.more = pg.err == nil && (past || pg.room.full || len(pg.items) == rows)
 	r.learn(&pg.room)
