@@ -19,7 +19,14 @@ import (
 	"example.com/pipeline/cursor"
 )
 
-const exportPage = 1000 // rows
+// Pages begin with exportPage rows. Those of this library grow up to maxPage while
+// they take less than pageTime, as those of the program export do; for OFFSET pages
+// that would not change what grows.
+const (
+	exportPage = 1000
+	maxPage    = 16_000
+	pageTime   = 10 * time.Millisecond
+)
 
 // An exporter writes the rows of a table to w as CSV, in the order of their ids.
 type exporter struct {
@@ -28,8 +35,7 @@ type exporter struct {
 	run  func(ctx context.Context, db *sql.DB, t task) error
 }
 
-// exporters share driver, page size, CSV and, but for the one with checkpoints,
-// the writer.
+// exporters share driver, CSV and, but for the one with checkpoints, the writer.
 var exporters = []exporter{
 	{"keyset pages, next page read meanwhile", ours, func(ctx context.Context, db *sql.DB, t task) error {
 		return toFile(t.Out, func(w io.Writer) error { return keyset(ctx, db, t, 0.5, w) })
@@ -102,7 +108,7 @@ func appendRow(buf []byte, values []any) []byte {
 
 func orders(ctx context.Context, db *sql.DB, t task, prefetch float64) (cursor.Query[cursor.Row, cursor.Key], error) {
 	q, err := cursor.Table(ctx, db, drivers[t.System].dialect, t.Table)
-	q.Page = cursor.PageConfig{Size: exportPage, Prefetch: prefetch}
+	q.Page = cursor.PageConfig{Size: exportPage, Max: maxPage, Target: pageTime, Prefetch: prefetch}
 	return q, err
 }
 

@@ -124,6 +124,10 @@ func parseMySQL(dsn, rest string) (d *database, driverName, source string, err e
 	if err := cfg.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return nil, "", "", fmt.Errorf("-dsn: %w", err)
 	}
+	// With its values in its text a page is one round trip rather than two. That is
+	// safe in UTF-8, where no character has a quote or a backslash among its bytes.
+	_, other := cfg.Params["character_set_client"]
+	cfg.InterpolateParams = !other
 	name := fmt.Sprintf("mysql://%s(%s)/%s", cfg.Net, cfg.Addr, cfg.DBName)
 	return &database{dialect: cursor.MySQL, system: "mysql", name: name}, "mysql", cfg.FormatDSN(), nil
 }

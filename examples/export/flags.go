@@ -67,7 +67,7 @@ func parseFlags(args []string, w io.Writer) (*config, error) {
 	f.StringVar(&c.format, "format", "", "csv or jsonl (default: by the ending of -out, else csv)")
 	f.StringVar(&c.out, "out", "", "the `file` to write (default: the table's name in the current folder)")
 	f.BoolVar(&c.gzip, "gzip", false, "compress the file (default: if -out ends in .gz)")
-	f.IntVar(&c.page, "page", 1000, "rows to read with one query")
+	f.IntVar(&c.page, "page", 1000, "`rows` to read with one query; where it is not given, more of them where they come fast")
 	f.IntVar(&c.commit, "commit", 0, "commit after this many `rows` (default: after 100,000 or 5 seconds)")
 	f.Float64Var(&c.rate, "rate", 0, "`rows` a second at most (default: no limit)")
 	f.IntVar(&c.partitions, "partitions", 1, "split the key into `N` ranges, one file each")

@@ -53,9 +53,16 @@ func (e *export) prepare(ctx context.Context) (err error) {
 	return e.prepareQuery(ctx)
 }
 
+// A page grows up to maxPage rows while it takes less than pageTime. What a query
+// costs beside its rows is a small part of that, and more would only take memory.
+const (
+	maxPage  = 16_000
+	pageTime = 10 * time.Millisecond
+)
+
 // prepareQuery describes the table and checks what the user said about it.
 func (e *export) prepareQuery(ctx context.Context) error {
-	q, err := cursor.Table(ctx, e.db, e.db.dialect, e.table, e.key...)
+	q, err := cursor.Table(ctx, e.db.DB, e.db.dialect, e.table, e.key...)
 	if err != nil {
 		return err
 	}
@@ -72,6 +79,9 @@ func (e *export) prepareQuery(ctx context.Context) error {
 	}
 	q.Where = e.where
 	q.Page = cursor.PageConfig{Size: e.page, Prefetch: 0.01, Retry: e.retry().Do}
+	if !e.given("page") {
+		q.Page.Max, q.Page.Target = maxPage, pageTime
+	}
 	types, err := e.columnTypes(ctx, q.Select, q.From, e.where)
 	if err == nil && e.where != "" {
 		// One that ends the parentheses around it would undo the condition on the key.

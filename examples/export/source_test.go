@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/pipeline/cursor"
+)
+
+// prepared returns an export that is ready to run.
+func prepared(t *testing.T, args ...string) *export {
+	t.Helper()
+	c, err := parseFlags(append(args, "-out="+filepath.Join(t.TempDir(), "out.csv")), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &export{config: c, stdout: io.Discard}
+	if err := e.prepare(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.db.Close() })
+	return e
+}
+
+// TestPages gives the number of rows with -page, and leaves it to the program. Both
+// times the query has the pool itself, not a type of this program: the rows of
+// another Querier are not read from the driver.
+func TestPages(t *testing.T) {
+	dsn := "-dsn=" + newDemo(t, 10)
+	for page, want := range map[string]cursor.PageConfig{
+		"":         {Size: 1000, Max: maxPage, Target: pageTime},
+		"-page=50": {Size: 50},
+	} {
+		q := prepared(t, append(strings.Fields(page), dsn, "-table=orders")...).query
+		if q.Page.Size != want.Size || q.Page.Max != want.Max || q.Page.Target != want.Target {
+			t.Errorf("%q: got %+v", page, q.Page)
+		}
+		if _, pool := q.DB.(*sql.DB); !pool {
+			t.Errorf("%q: the query has a %T", page, q.DB)
+		}
+	}
+}
+
+// TestMariaDBInterpolates has values put into statements where that is safe only.
+func TestMariaDBInterpolates(t *testing.T) {
+	for dsn, want := range map[string]bool{
+		"mysql://u@h/d":                           true,
+		"mysql://u@h/d?charset=gbk":               true, // the program reads UTF-8 whatever is given
+		"mysql://u@h/d?collation=gbk_chinese_ci":  true,
+		"mysql://u@h/d?character_set_client=gbk":  false,
+		"mysql://u@unix(/run/s)/d?parseTime=true": true,
+	} {
+		_, _, source, err := parseDSN(dsn, false)
+		if err != nil || strings.Contains(source, "interpolateParams=true") != want {
+			t.Errorf("%s: got %s, %v", dsn, source, err)
+		}
+	}
+}
