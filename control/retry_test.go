@@ -228,15 +228,17 @@ func TestRetryPausesThePipeline(t *testing.T) {
 		ctx, g := t.Context(), new(Gate)
 		var asleep atomic.Int32 // retries that sleep
 		var mu sync.Mutex
-		var sleeps []time.Time // the ends of sleeps
-		// Whatever begins at an instant when others still sleep is a violation. The
-		// end of a sleep and a begin at the same instant are fine.
+		type nap struct{ from, to time.Time }
+		var sleeps []nap
+		// Whatever begins at an instant when others still sleep is a violation. A begin at
+		// the same instant as a sleep's end is fine, and as its begin, too: OnRetry is
+		// called before the gate is closed.
 		begins := func(what string) {
 			mu.Lock()
 			defer mu.Unlock()
-			for _, end := range sleeps {
-				if time.Now().Before(end) {
-					t.Errorf("%s begins %v before a sleep is over", what, time.Until(end))
+			for _, n := range sleeps {
+				if now := time.Now(); now.After(n.from) && now.Before(n.to) {
+					t.Errorf("%s begins %v before a sleep is over", what, time.Until(n.to))
 				}
 			}
 		}
@@ -261,7 +263,7 @@ func TestRetryPausesThePipeline(t *testing.T) {
 			asleep.Add(1)
 			mu.Lock()
 			defer mu.Unlock()
-			sleeps = append(sleeps, time.Now().Add(e.Sleep))
+			sleeps = append(sleeps, nap{time.Now(), time.Now().Add(e.Sleep)})
 		}}, g)
 		want := 0
 		for got, err := range seq.MapConcurrent(ctx, Gated(ctx, source, g), workers, call) {
