@@ -205,7 +205,7 @@ func BenchmarkExportMemory(b *testing.B) {
 		for i, rows := range []int{benchRows(b), 10 * benchRows(b)} {
 			dsn := newDemo(b, rows)
 			for _, format := range []string{"csv", "jsonl"} {
-				cmd := command(b.TempDir(), "-dsn="+dsn, "-table=orders", "-format="+format)
+				cmd := command(b, b.TempDir(), "-dsn="+dsn, "-table=orders", "-format="+format)
 				if r := execute(b, cmd); r.code != exitDone {
 					b.Fatalf("%+v", r)
 				}

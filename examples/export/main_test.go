@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"context"
 	"database/sql"
+	"flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -21,7 +23,22 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	var err error
+	if builtFolder, err = os.MkdirTemp("", "export-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	defer os.RemoveAll(builtFolder)
+	// Parallel tests mostly wait: for leases, for rates, for the disk.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	return m.Run()
 }
 
 // A result is what is left of a run.
@@ -30,29 +47,50 @@ type result struct {
 	stdout, stderr string
 }
 
-// programPath is what command runs: the test binary, unless useBuilt says otherwise.
-var programPath = os.Args[0]
+var (
+	builtFolder string
+	builtFor    sync.Map // the names of the tests that have called useBuilt
+)
 
-// useBuilt makes a test run the program as users build it. A test that starts it
-// hundreds of times would otherwise spend its time starting the race detector.
-func useBuilt(t testing.TB) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "export")
+// built is the program as users build it, and its path.
+var built = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(builtFolder, "export")
 	build := exec.Command("go", "build", "-o", path, ".")
 	build.Env = append(os.Environ(), "GOFLAGS=")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	out, err := build.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	was := programPath
-	programPath = path
-	t.Cleanup(func() { programPath = was })
+	return path, err
+})
+
+// useBuilt makes a test and its subtests run the program as users build it, where
+// others run the test binary. A test that starts it again and again would otherwise
+// spend its time starting the race detector.
+func useBuilt(t testing.TB) {
+	t.Helper()
+	if _, err := built(); err != nil {
+		t.Fatal(err)
+	}
+	builtFor.Store(t.Name(), true)
+}
+
+// programPath is what command runs.
+func programPath(t testing.TB) string {
+	test, _, _ := strings.Cut(t.Name(), "/")
+	if _, ok := builtFor.Load(test); ok {
+		path, _ := built()
+		return path
+	}
+	return os.Args[0]
 }
 
 // command is the program, to be run in a folder.
-func command(dir string, args ...string) *exec.Cmd {
-	cmd := exec.Command(programPath, args...)
+func command(t testing.TB, dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command(programPath(t), args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), asProgram+"=1", "PWD="+dir)
+	// The race detector would let each program sleep for a second before it ends.
+	cmd.Env = append(os.Environ(), asProgram+"=1", "PWD="+dir, "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
@@ -73,7 +111,7 @@ func execute(t testing.TB, cmd *exec.Cmd) result {
 
 func runIn(t testing.TB, dir string, args ...string) result {
 	t.Helper()
-	return execute(t, command(dir, args...))
+	return execute(t, command(t, dir, args...))
 }
 
 // mustRun is a run that must end with an exit code and say something.
@@ -201,7 +239,7 @@ type running struct {
 // start starts the program, and returns when it has said something.
 func start(t testing.TB, says, dir string, args ...string) *running {
 	t.Helper()
-	r := &running{command(dir, args...), newOutput(), newOutput(), make(chan struct{})}
+	r := &running{command(t, dir, args...), newOutput(), newOutput(), make(chan struct{})}
 	r.Stdout, r.Stderr = r.stdout, r.stderr
 	if err := r.Start(); err != nil {
 		t.Fatal(err)

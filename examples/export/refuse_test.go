@@ -10,6 +10,8 @@ import (
 )
 
 func TestBadFlags(t *testing.T) {
+	t.Parallel()
+	useBuilt(t)
 	dir := t.TempDir()
 	for _, test := range []struct {
 		says string
@@ -48,6 +50,8 @@ func TestBadFlags(t *testing.T) {
 }
 
 func TestBadInput(t *testing.T) {
+	t.Parallel()
+	useBuilt(t)
 	dsn := newSQLite(t,
 		"CREATE TABLE t (id INTEGER PRIMARY KEY, dup INTEGER NOT NULL, maybe INTEGER UNIQUE, plain INTEGER NOT NULL, x REAL NOT NULL UNIQUE)",
 		"INSERT INTO t VALUES (1, 5, NULL, 1, 0.5), (2, 5, NULL, 2, 1.5), (3, 6, 1, 3, 2.5)",
@@ -102,12 +106,14 @@ func TestBadInput(t *testing.T) {
 
 // A key that the catalog says nothing about, in a view, is found out at run time.
 func TestDuplicateKeyInAView(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newSQLite(t, "CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)",
 		"CREATE VIEW v AS SELECT id / 10 AS same, id FROM t"), t.TempDir()
 	mustRun(t, dir, exitFailed, "-key", "-dsn="+dsn, "-table=v", "-key=same")
 }
 
 func TestForeignOutputIsNotOverwritten(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 100), t.TempDir()
 	write(t, dir+"/o.csv", "precious")
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
@@ -128,6 +134,7 @@ func TestForeignOutputIsNotOverwritten(t *testing.T) {
 
 // Nobody means to write the rows over the database that they come from.
 func TestTheDatabaseIsNotOverwritten(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 100), t.TempDir()
 	path := strings.TrimPrefix(dsn, "sqlite:")
 	before := read(t, path)
@@ -146,6 +153,7 @@ func TestTheDatabaseIsNotOverwritten(t *testing.T) {
 }
 
 func TestAnotherQueryIsRefused(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	other := newDemo(t, 1000)
 	base := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv", "-key=id"}
@@ -173,6 +181,7 @@ func TestAnotherQueryIsRefused(t *testing.T) {
 }
 
 func TestDamagedCheckpointIsRefused(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
 	p := startSlow(t, dir, append(args, "-rate=200", "-page=10", "-commit=10")...)
@@ -201,6 +210,7 @@ func TestDamagedCheckpointIsRefused(t *testing.T) {
 }
 
 func TestChangedOutputIsRefused(t *testing.T) {
+	t.Parallel()
 	dsn := newDemo(t, 1000)
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
 	want := undisturbed(t, args, []string{"o.csv"})[0]
@@ -244,6 +254,7 @@ func TestChangedOutputIsRefused(t *testing.T) {
 }
 
 func TestASecondRunIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{"file", "db"} {
 		dsn, dir := newDemo(t, 1000), t.TempDir()
 		args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
@@ -263,6 +274,7 @@ func TestASecondRunIsRefused(t *testing.T) {
 
 // The checkpoint is where another -state or -store does not look.
 func TestOtherPlacesForCheckpointsDoNoHarm(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
 	p := startSlow(t, dir, append(args, "-rate=200", "-page=10", "-commit=10")...)
@@ -275,6 +287,7 @@ func TestOtherPlacesForCheckpointsDoNoHarm(t *testing.T) {
 }
 
 func TestUnwritableOutput(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 10), t.TempDir()
 	if os.Geteuid() == 0 { // root may write to every folder, but not to every file system
 		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", dir).CombinedOutput(); err != nil {
@@ -289,15 +302,18 @@ func TestUnwritableOutput(t *testing.T) {
 
 // A disk that is full ends the run with a message; with more room it goes on.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small file system")
 	}
+	useBuilt(t)
 	dsn := newDemo(t, 30_000)
 	for _, kind := range kinds {
 		if kind.name == "store-db" {
 			continue
 		}
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", dir).CombinedOutput(); err != nil {
 				t.Skipf("no small file system: %v: %s", err, out)
@@ -320,12 +336,13 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestFileSizeLimit(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no shell to set a limit")
 	}
 	dsn, dir := newDemo(t, 20_000), t.TempDir()
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv", "-commit=500"}
-	cmd := command(dir)
+	cmd := command(t, dir)
 	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -f 512; exec "$0" "$@"`, cmd.Args[0]}, args...)
 	if r := execute(t, cmd); r.code != exitFailed || !strings.Contains(r.stderr, "may not grow") {
 		t.Fatalf("%+v", r)
@@ -336,6 +353,7 @@ func TestFileSizeLimit(t *testing.T) {
 
 // A kill while the demo database is made leaves nothing that is taken for one.
 func TestKilledWhileMakingTheDemo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	start(t, "making a demo database", dir, "-rows=400000").end(os.Kill)
 	if found, _ := filepath.Glob(dir + "/.pipeline-state/*.db"); len(found) > 0 {
@@ -350,6 +368,7 @@ func TestKilledWhileMakingTheDemo(t *testing.T) {
 
 // SIGTERM while the demo database is made ends it in the same way as later.
 func TestInterruptedWhileMakingTheDemo(t *testing.T) {
+	t.Parallel()
 	p := start(t, "making a demo database", t.TempDir(), "-rows=900000")
 	if code := p.end(syscall.SIGTERM); code != exitInterrupted {
 		t.Errorf("exit code %d: %s", code, p.stderr)

@@ -18,6 +18,7 @@ import (
 )
 
 func TestDemoWithoutDSN(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := mustRun(t, dir, 0, "done: 5,000 rows", "-rows=5000")
 	if strings.Contains(r.stdout, "\x1b") {
@@ -48,13 +49,14 @@ func TestDemoWithoutDSN(t *testing.T) {
 
 // On a terminal there is a bar, on one without a size there are lines.
 func TestBarOnATerminal(t *testing.T) {
+	t.Parallel()
 	script, err := exec.LookPath("script")
 	if err != nil {
 		t.Skip("script, which makes a terminal, is not installed")
 	}
 	for size, want := range map[string]string{"rows 40 cols 120": "=>", "rows 0 cols 0": " rows/s, "} {
 		dir := t.TempDir()
-		cmd := command(dir)
+		cmd := command(t, dir)
 		cmd.Env = append(cmd.Env, "TERM=xterm")
 		cmd.Path, cmd.Args = script, []string{"script", "-qec", "stty " + size + "; exec " + shellQuote(os.Args[0]) + " -rows=600 -rate=400", "/dev/null"}
 		r := execute(t, cmd)
@@ -78,6 +80,7 @@ end', -9223372036854775808, x'00ff0a22', 1.5),
 }
 
 func TestValuesSurvive(t *testing.T) {
+	t.Parallel()
 	dir, dsn := t.TempDir(), newSQLite(t, nasty...)
 	mustRun(t, dir, 0, "done: 6 rows", "-dsn", dsn, "-table", "t", "-out", "t.csv", "-page", "2")
 	same(t, "CSV", read(t, dir+"/t.csv"), "k,txt,num,bin,x\n"+
@@ -98,6 +101,7 @@ func TestValuesSurvive(t *testing.T) {
 }
 
 func TestColumnsWhereAndKey(t *testing.T) {
+	t.Parallel()
 	dir, dsn := t.TempDir(), newSQLite(t,
 		"CREATE TABLE \"odd name\" (\"the id\" INTEGER PRIMARY KEY, a TEXT NOT NULL, b INTEGER NOT NULL, UNIQUE (a, b))",
 		"INSERT INTO \"odd name\" VALUES (1, 'y', 1), (2, 'x', 2), (3, 'x', 1), (4, 'z', 9)")
@@ -109,6 +113,7 @@ func TestColumnsWhereAndKey(t *testing.T) {
 }
 
 func TestEmptyTable(t *testing.T) {
+	t.Parallel()
 	dir, dsn := t.TempDir(), newSQLite(t, "CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
 	mustRun(t, dir, 0, "done: 0 rows", "-dsn", dsn, "-table", "t")
 	same(t, "an empty table", read(t, dir+"/t.csv"), "id,a\n")
@@ -152,6 +157,7 @@ func rawFiles(t testing.TB, dir string, files []string) (content []string) {
 // between two kills. The files are byte for byte those of an undisturbed run,
 // compressed ones too, since the commits go by rows.
 func TestKilledAtRandom(t *testing.T) {
+	t.Parallel()
 	useBuilt(t)
 	rows, kills := 20_000, 12
 	if testing.Short() {
@@ -159,6 +165,7 @@ func TestKilledAtRandom(t *testing.T) {
 	}
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			killAtRandom(t, kills, append([]string{"-dsn=" + newDemo(t, rows), "-table=orders", "-commit=200", "-page=100"}, kind.args...), kind.files)
 		})
 	}
@@ -177,7 +184,7 @@ func killAtRandom(t *testing.T, atLeast int, args, files []string) {
 	for kills < atLeast {
 		dir := t.TempDir()
 		for {
-			cmd := command(dir, args...)
+			cmd := command(t, dir, args...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -201,6 +208,7 @@ func killAtRandom(t *testing.T, atLeast int, args, files []string) {
 }
 
 func TestSignalsCommitAndSayHowToGoOn(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		for _, kind := range kinds {
 			t.Run(sig.String()+"/"+kind.name, func(t *testing.T) {
@@ -240,12 +248,13 @@ func TestSignalsCommitAndSayHowToGoOn(t *testing.T) {
 
 // The printed command is run as it is printed.
 func TestTheCommandToGoOnWorks(t *testing.T) {
+	t.Parallel()
 	useBuilt(t) // its command names the program itself; that of go test is gone after the run
 	dsn, dir := newSQLite(t, nasty...), t.TempDir()
 	p := startSlow(t, dir, "-dsn="+dsn, "-table=t", "-where=txt <> 'it''s $HOME `x` \" \\' OR txt IS NULL", "-rate=1", "-page=1")
 	p.end(syscall.SIGTERM)
 	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
-	shell := command(dir)
+	shell := command(t, dir)
 	shell.Path, shell.Args = "/bin/sh", []string{"sh", "-c", strings.ReplaceAll(lines[len(lines)-1], "-rate=1", "")}
 	if r := execute(t, shell); r.code != 0 || !strings.Contains(r.stdout, "done: 6 rows") {
 		t.Errorf("%q: %+v", lines, r)
@@ -253,6 +262,7 @@ func TestTheCommandToGoOnWorks(t *testing.T) {
 }
 
 func TestASecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	db := openSQLite(t, dsn)
 	if _, err := db.Exec("PRAGMA journal_mode = WAL"); err != nil {
@@ -277,6 +287,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 }
 
 func TestFinishedRunDoesNothing(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 500), t.TempDir()
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
 	mustRun(t, dir, 0, "done", args...)
@@ -304,6 +315,7 @@ func TestFinishedRunDoesNothing(t *testing.T) {
 
 // Two files of the same number of lines, whichever way they are read.
 func TestGzipIsOneStream(t *testing.T) {
+	t.Parallel()
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	mustRun(t, dir, 0, "done", "-dsn="+dsn, "-table=orders", "-out=o.jsonl.gz", "-commit=100")
 	f, err := os.Open(dir + "/o.jsonl.gz")

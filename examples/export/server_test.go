@@ -117,6 +117,7 @@ func newServerDemo(t testing.TB, s server, rows int) (dsn string) {
 }
 
 func TestValuesOfPostgres(t *testing.T) {
+	t.Parallel()
 	dsn, _ := newServerTables(t, postgresServer,
 		`CREATE TABLE v (id bigint PRIMARY KEY, i2 smallint, num numeric(40,10), f4 real, f8 double precision, yes boolean, txt text, ch char(4),
 			bin bytea, d date, ts timestamp, tz timestamptz, iv interval, uid uuid, js json, jb jsonb, arr text[], ip inet)`,
@@ -140,6 +141,7 @@ func TestValuesOfPostgres(t *testing.T) {
 }
 
 func TestValuesOfMariaDB(t *testing.T) {
+	t.Parallel()
 	dsn, _ := newServerTables(t, mariaDBServer,
 		`CREATE TABLE v (id bigint unsigned PRIMARY KEY, i1 tinyint, num decimal(40,10), f4 float, f8 double, txt text, vb varbinary(10), bin blob,
 			d date, dt datetime(6), ts timestamp(6) NULL, tm time(3), y year, e enum('a','b'), s set('a','b'), js json, bits bit(9))`,
@@ -163,13 +165,16 @@ func TestValuesOfMariaDB(t *testing.T) {
 
 // The program is killed on each server, with each store, and with partitions.
 func TestKilledOnServers(t *testing.T) {
+	t.Parallel()
 	useBuilt(t)
 	for _, s := range []server{postgresServer, mariaDBServer} {
 		t.Run(s.driver, func(t *testing.T) {
+			t.Parallel()
 			rows := 10_000
 			dsn := newServerDemo(t, s, rows)
 			for _, kind := range kinds {
 				t.Run(kind.name, func(t *testing.T) {
+					t.Parallel()
 					killAtRandom(t, 4, append([]string{"-dsn=" + dsn, "-table=orders", "-commit=200", "-page=100"}, kind.args...), kind.files)
 				})
 			}
@@ -178,8 +183,10 @@ func TestKilledOnServers(t *testing.T) {
 }
 
 func TestBadInputOnServers(t *testing.T) {
+	t.Parallel()
 	for _, s := range []server{postgresServer, mariaDBServer} {
 		t.Run(s.driver, func(t *testing.T) {
+			t.Parallel()
 			dsn, _ := newServerTables(t, s, "CREATE TABLE t (id int PRIMARY KEY, dup int NOT NULL, maybe int UNIQUE, x double precision NOT NULL UNIQUE)",
 				"INSERT INTO t VALUES (1, 1, NULL, 1), (2, 1, NULL, 2)")
 			dir := t.TempDir()

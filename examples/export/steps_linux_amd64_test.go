@@ -20,16 +20,18 @@ var changing = map[uint64]string{
 // file, then at the second, and so on, each before the call is done. The run after
 // the kill must make the file of an undisturbed run.
 func TestKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("runs the program twice for every system call")
 	}
 	useBuilt(t)
-	dsn := newDemo(t, 300)
+	dsn := newDemo(t, 200) // of which the second commit is like all that follow
 	for _, kind := range kinds {
 		if kind.name == "store-db" {
 			continue // its steps are the database's own, and each kill has a lease to wait for
 		}
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			args := append([]string{"-dsn=" + dsn, "-table=orders", "-commit=100", "-page=60"}, kind.args...)
 			want := undisturbed(t, args, kind.files)
 			met := map[string]int{}
@@ -59,9 +61,9 @@ func TestKilledAtEveryStep(t *testing.T) {
 // less than n and the program has ended well.
 func runToStep(t *testing.T, dir string, n int, args ...string) string {
 	t.Helper()
-	runtime.LockOSThread() // ptrace and wait4 are about the children of a thread
+	runtime.LockOSThread() // ptrace is about the children of a thread
 	defer runtime.UnlockOSThread()
-	cmd := command(dir, args...)
+	cmd := command(t, dir, args...)
 	var stderr bytes.Buffer
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -69,7 +71,8 @@ func runToStep(t *testing.T, dir string, n int, args ...string) string {
 	}
 	defer r.Close()
 	cmd.Stderr = w
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	// In a group of its own, so that no other test's child is waited for.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true}
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
@@ -78,14 +81,11 @@ func runToStep(t *testing.T, dir string, n int, args ...string) string {
 	pid := cmd.Process.Pid
 	defer cmd.Process.Release()
 
-	const (
-		noThread = 0x20000000 // __WNOTHREAD: leave other goroutines' children alone
-		exitKill = 0x100000   // PTRACE_O_EXITKILL
-	)
+	const exitKill = 0x100000 // PTRACE_O_EXITKILL
 	step, began := "", false
 	for {
 		var status syscall.WaitStatus
-		tid, err := syscall.Wait4(-1, &status, syscall.WALL|noThread, nil)
+		tid, err := syscall.Wait4(-pid, &status, syscall.WALL, nil)
 		if err == syscall.EINTR {
 			continue
 		}
