@@ -17,7 +17,7 @@ var reasons = map[string]string{
 	"loader/burst": "Starting and waking 10,000 goroutines is most of it for all, as the limit shows. What is ours on top is a cache that is bounded and knows what was used longest ago; " +
 		"dataloadgen's grows without bound. The two are closer to each other than two rounds of either.",
 	"latency/a lone item, p99": "The tail is the time that the operating system takes to wake a sleeping thread. It differs more from round to round than from contestant to contestant: see the brackets.",
-	"handoff": "A channel's items lie closer together, since they carry no error: fewer cache lines pass from core to core. On one core, or with a larger buffer, Buffer is ahead.",
+	"handoff":                  "A channel's items lie closer together, since they carry no error: fewer cache lines pass from core to core. On one core, or with a larger buffer, Buffer is ahead.",
 	"export-growth": "Each page is a statement of its own, to be planned and begun, and its rows are kept until the loop comes for them; the streamed SELECT begins once and forgets each row. " +
 		"That is the price of holding no connection while the loop works, and of going on after a kill.",
 	"export-postgres": "For its own client the server makes the CSV, and the client, in C, copies it to the file; everything else here decodes each value in a Go driver. " +
