@@ -245,7 +245,7 @@ func (j job) copyBatch(ctx context.Context, db *sql.DB, c *cursor.Checkpoint[int
 // has the detector, and calls the same code.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(programFolder, "dbtest.test")
-	build := osexec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", path, ".")
+	build := osexec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-o", path, ".")
 	build.Env = append(os.Environ(), "GOFLAGS=")
 	out, err := build.CombinedOutput()
 	if err != nil {
