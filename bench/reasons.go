@@ -16,12 +16,12 @@ var reasons = map[string]string{
 		"and fn may return one, or skip.",
 	"loader/burst": "Starting and waking 10,000 goroutines is most of it for all, as the limit shows. What is ours on top is a cache that is bounded and knows what was used longest ago; " +
 		"dataloadgen's grows without bound. The two are closer to each other than two rounds of either.",
-	"latency/a lone item, p99": "The tail is the time that the operating system takes to wake a sleeping thread. It differs more from round to round than from contestant to contestant: see the brackets.",
-	"handoff":                  "A channel's items lie closer together, since they carry no error: fewer cache lines pass from core to core. On one core, or with a larger buffer, Buffer is ahead.",
+	"latency": "What is compared here is mostly the time that the operating system takes to wake a sleeping thread. It differs more from round to round than from contestant to contestant: see the brackets.",
+	"handoff": "A channel's items lie closer together, since they carry no error: fewer cache lines pass from core to core. On one core, or with a larger buffer, Buffer is ahead.",
 	"export-growth": "Each page is a statement of its own, to be planned and begun, and its rows are kept until the loop comes for them; the streamed SELECT begins once and forgets each row. " +
 		"That is the price of holding no connection while the loop works, and of going on after a kill.",
-	"export-postgres": "For its own client the server makes the CSV, and the client, in C, copies it to the file; everything else here decodes each value in a Go driver. " +
-		"The line \"times one streamed SELECT\" compares what shares that.",
+	"export-postgres": "In one long stream the server works ahead of the client. A page begins only when the last row of the one before is decoded, so the two take turns for a part of the time. " +
+		"psql, besides, gets finished CSV from the server and copies it to the file, in C; everything else here decodes each value in a Go driver.",
 	"export-sqlite": "The client is C from the database to the file; everything else here goes through a Go driver and database/sql, which take the time. " +
 		"The line \"times one streamed SELECT\" compares what shares them.",
 }
