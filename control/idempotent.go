@@ -62,7 +62,7 @@ const recordTime = 10 * time.Second
 // goroutine that renews has exited when the call returns.
 //
 // Put it inside of Retry, with the same key for all tries. It panics where an
-// argument is nil, or U is no type that JSON can hold.
+// argument is nil, U is no type that JSON can hold, or RenewEvery of keys is not positive.
 func Idempotent[T, U any](fn func(context.Context, T) (U, error), keys KeyStore, key func(T) string) func(context.Context, T) (U, error) {
 	if fn == nil || keys == nil || key == nil {
 		panic(fmt.Sprintf("control.Idempotent: fn, keys and key must not be nil, got fn %t, keys %t, key %t",
@@ -71,6 +71,9 @@ func Idempotent[T, U any](fn func(context.Context, T) (U, error), keys KeyStore,
 	var zero U
 	if _, err := json.Marshal(zero); err != nil {
 		panic(fmt.Sprintf("control.Idempotent: results must be such that JSON can hold them, got %T: %v", zero, err))
+	}
+	if renewer, ok := keys.(KeyRenewer); ok && renewer.RenewEvery() <= 0 {
+		panic(fmt.Sprintf("control.Idempotent: RenewEvery of keys must be positive, got %v", renewer.RenewEvery()))
 	}
 	return func(ctx context.Context, item T) (U, error) {
 		c := claim{keys, key(item)}

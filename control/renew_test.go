@@ -99,3 +99,16 @@ func TestIdempotentRenewingPanics(t *testing.T) {
 		}
 	})
 }
+
+// never is a KeyRenewer that says to renew without a pause.
+type never struct{ renewed }
+
+func (*never) RenewEvery() time.Duration { return 0 }
+
+func TestIdempotentRefusesNoPauseBetweenRenewals(t *testing.T) {
+	fn := func(context.Context, string) (int, error) { return 0, nil }
+	want := "control.Idempotent: RenewEvery of keys must be positive, got 0s"
+	if got := mustPanic(t, func() { Idempotent(fn, &never{}, orderKey) }); got != want {
+		t.Errorf("it panics with %q, want %q", got, want)
+	}
+}

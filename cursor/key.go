@@ -109,7 +109,7 @@ func encodeKeyTime(t time.Time) (kind string, value any, err error) {
 			return "time", text, nil
 		}
 	}
-	return "", nil, fmt.Errorf("the time %v does not come back from text", t)
+	return "", nil, fmt.Errorf("the time %v is outside the years -%d to %[2]d that a Key can hold; take another column as the key", t, maxYear)
 }
 
 // sameCalendar has years with four digits for all others: the calendar repeats itself

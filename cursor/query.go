@@ -121,8 +121,9 @@ func (q *Query[T, P]) check() {
 //
 // The rows of a page are read and the statement is closed before the first of them
 // is handed over, so the loop's body may use the same pool, even one of a single
-// connection. Stream looks one row past each page: two rows with the same position
-// end the stream with [ErrDuplicateKey]. Positions that the database does not find
+// connection. Stream looks one row past each page, or, where rows are large, for another
+// one at its last position: two rows with the same position end the stream with
+// [ErrDuplicateKey]. Positions that the database does not find
 // again, such as times that the driver writes in another form than the stored one,
 // end it with [ErrPosition]. An error of Scan is final and comes after the rows
 // before it. It panics where a field that it needs is missing, or where P does not

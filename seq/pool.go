@@ -138,7 +138,7 @@ func (p *pool[T, U]) labour() {
 		default:
 			c.v.err = &ItemError{c.v.item, err}
 		}
-		c.become(pos, done)
+		c.become(pos, done) // this and the next lines are publish, without a call
 		if want := p.want.Load(); want != 0 {
 			p.notify(pos, want)
 		}
