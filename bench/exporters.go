@@ -17,16 +17,12 @@ import (
 	_ "modernc.org/sqlite"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
-// Pages begin with exportPage rows. Those of this library grow up to maxPage while
-// they take less than pageTime, as those of the program export do; for OFFSET pages
-// that would not change what grows.
-const (
-	exportPage = 1000
-	maxPage    = 16_000
-	pageTime   = 10 * time.Millisecond
-)
+// exportPage is how many rows an OFFSET page has. The pages of this library grow by
+// themselves; for OFFSET pages that would not change what grows.
+const exportPage = 1000
 
 // An exporter writes the rows of a table to w as CSV, in the order of their ids.
 type exporter struct {
@@ -38,10 +34,10 @@ type exporter struct {
 // exporters share driver, CSV and, but for the one with checkpoints, the writer.
 var exporters = []exporter{
 	{"keyset pages, next page read meanwhile", ours, func(ctx context.Context, db *sql.DB, t task) error {
-		return toFile(t.Out, func(w io.Writer) error { return keyset(ctx, db, t, 0.5, w) })
+		return toFile(t.Out, func(w io.Writer) error { return keysetRows(ctx, db, t, 0.5, w) })
 	}},
 	{"keyset pages", ours, func(ctx context.Context, db *sql.DB, t task) error {
-		return toFile(t.Out, func(w io.Writer) error { return keyset(ctx, db, t, 0, w) })
+		return toFile(t.Out, func(w io.Writer) error { return keysetRows(ctx, db, t, 0, w) })
 	}},
 	{"the same with checkpoints, resumable", ours, resumable},
 	{"one streamed SELECT", peer, func(ctx context.Context, db *sql.DB, t task) error {
@@ -56,10 +52,10 @@ const offsetPages = "OFFSET pages"
 
 var drivers = map[string]struct {
 	name    string
-	dialect cursor.Dialect
+	dialect keyset.Dialect
 }{
-	"sqlite":   {"sqlite", cursor.SQLite},
-	"postgres": {"pgx", cursor.Postgres},
+	"sqlite":   {"sqlite", keyset.SQLite},
+	"postgres": {"pgx", keyset.Postgres},
 }
 
 func exportInChild(t task) (a answer, err error) {
@@ -106,13 +102,16 @@ func appendRow(buf []byte, values []any) []byte {
 	return append(buf, '\n')
 }
 
-func orders(ctx context.Context, db *sql.DB, t task, prefetch float64) (cursor.Query[cursor.Row, cursor.Key], error) {
-	q, err := cursor.Table(ctx, db, drivers[t.System].dialect, t.Table)
-	q.Page = cursor.PageConfig{Size: exportPage, Max: maxPage, Target: pageTime, Prefetch: prefetch}
-	return q, err
+func orders(ctx context.Context, db *sql.DB, t task, prefetch float64) (*keyset.Table, error) {
+	q, err := keyset.OpenTable(ctx, db, drivers[t.System].dialect, t.Table)
+	if err != nil {
+		return nil, err
+	}
+	q.Page.Prefetch = prefetch
+	return q, nil
 }
 
-func keyset(ctx context.Context, db *sql.DB, t task, prefetch float64, w io.Writer) error {
+func keysetRows(ctx context.Context, db *sql.DB, t task, prefetch float64, w io.Writer) error {
 	q, err := orders(ctx, db, t, prefetch)
 	if err != nil {
 		return err
@@ -146,7 +145,7 @@ func resumable(ctx context.Context, db *sql.DB, t task) (err error) {
 	if err != nil {
 		return err
 	}
-	job, err := cursor.Open[cursor.Key](ctx, store, "bench", cursor.Attach("out", out), cursor.WithFingerprint(q.Fingerprint()), cursor.Discard())
+	job, err := cursor.Open[keyset.Key](ctx, store, "bench", cursor.Attach("out", out), cursor.WithFingerprint(q.Fingerprint()), cursor.Discard())
 	if err != nil {
 		return err
 	}
@@ -154,7 +153,7 @@ func resumable(ctx context.Context, db *sql.DB, t task) (err error) {
 	every := cursor.Every{Items: 100_000, Interval: 5 * time.Second}
 	rows := q.Stream(ctx, job.Position())
 	var buf []byte
-	for row, err := range cursor.Track(ctx, rows, job, every, func(r cursor.Row) cursor.Key { return r.Key }) {
+	for row, err := range cursor.Track(ctx, rows, job, every, q.Position) {
 		if err != nil {
 			return err
 		}

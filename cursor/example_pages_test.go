@@ -2,7 +2,6 @@ package cursor_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -73,25 +72,4 @@ func ExampleTokens() {
 	// Output:
 	// grace {Page: Index:1}
 	// edsger {Page:p2 Index:0}
-}
-
-func ExampleKey() {
-	stored, err := json.Marshal(cursor.Key{int64(9007199254740993), "é", []byte{0, 255}})
-	fmt.Println(string(stored), err)
-	var key cursor.Key
-	err = json.Unmarshal(stored, &key)
-	fmt.Println(key, err)
-	// Output:
-	// [{"int":"9007199254740993"},{"text":"é"},{"bytes":"AP8="}] <nil>
-	// [9007199254740993 é [0 255]] <nil>
-}
-
-func ExampleQuery_Fingerprint() {
-	q := cursor.Query[string, int]{From: "orders", Where: "total > ?", Args: []any{100}, Key: []string{"id"}}
-	paid := q
-	paid.Where = "total > ? AND paid"
-	bigger := q
-	bigger.Page.Size = 5000
-	fmt.Println(q.Fingerprint() == paid.Fingerprint(), q.Fingerprint() == bigger.Fingerprint())
-	// Output: false true
 }

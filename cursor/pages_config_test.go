@@ -145,17 +145,14 @@ func TestPagesAdapts(t *testing.T) {
 func TestPagesMisuse(t *testing.T) {
 	fetch := (&book{}).fetch
 	for want, build := range map[string]func(){
-		"cursor.Pages: fetch must not be nil":                       func() { cursor.Pages(t.Context(), nil, nil, self, cursor.PageConfig{}) },
-		"cursor.Pages: position must not be nil":                    func() { cursor.Pages[int, int](t.Context(), nil, fetch, nil, cursor.PageConfig{}) },
-		"cursor.Pages: Size must not be negative, got -1":           func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Size: -1}) },
-		"cursor.Pages: Bytes must not be negative, got -1":          func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Bytes: -1}) },
-		"cursor.Pages: Min must be at most Max, got 3 and 2":        func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Min: 3, Max: 2}) },
-		"cursor.Pages: Prefetch must be between 0 and 1, got 1.5":   func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Prefetch: 1.5}) },
-		"cursor.Pages: Follow must not be negative, got -1s":        func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Follow: -time.Second}) },
-		"cursor.Tokens: fetch must not be nil":                      func() { cursor.Tokens[int](t.Context(), nil, nil) },
-		"cursor.Query: DB must not be nil":                          func() { cursor.Query[int, int]{}.Stream(t.Context(), nil) },
-		"cursor.Columns: the query must be one that Table returned": func() { cursor.Columns(cursor.Query[cursor.Row, cursor.Key]{}, "a") },
-		"cursor.Table: db must not be nil":                          func() { cursor.Table(t.Context(), nil, cursor.SQLite, "t") },
+		"cursor.Pages: fetch must not be nil":                     func() { cursor.Pages(t.Context(), nil, nil, self, cursor.PageConfig{}) },
+		"cursor.Pages: position must not be nil":                  func() { cursor.Pages[int, int](t.Context(), nil, fetch, nil, cursor.PageConfig{}) },
+		"cursor.Pages: Size must not be negative, got -1":         func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Size: -1}) },
+		"cursor.Pages: Bytes must not be negative, got -1":        func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Bytes: -1}) },
+		"cursor.Pages: Min must be at most Max, got 3 and 2":      func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Min: 3, Max: 2}) },
+		"cursor.Pages: Prefetch must be between 0 and 1, got 1.5": func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Prefetch: 1.5}) },
+		"cursor.Pages: Follow must not be negative, got -1s":      func() { cursor.Pages(t.Context(), nil, fetch, self, cursor.PageConfig{Follow: -time.Second}) },
+		"cursor.Tokens: fetch must not be nil":                    func() { cursor.Tokens[int](t.Context(), nil, nil) },
 	} {
 		func() {
 			defer func() {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+
+	"example.com/pipeline/cursor/internal/paging"
 )
 
 // A Token is a position in a source that names its pages by opaque tokens: the
@@ -38,34 +40,34 @@ func Tokens[T any](ctx context.Context, after *Token,
 	if fetch == nil {
 		panic("cursor.Tokens: fetch must not be nil")
 	}
-	p := pager[AtToken[T], Token]{
-		after: clone(after),
-		fetch: func(ctx context.Context, after *Token, _ int, _ []AtToken[T]) (page[AtToken[T], Token], error) {
+	p := paging.Pager[AtToken[T], Token]{
+		After: paging.Clone(after),
+		Fetch: func(ctx context.Context, r paging.Request[AtToken[T], Token]) (paging.Page[AtToken[T], Token], error) {
 			at := Token{Index: -1}
-			if after != nil {
-				at = *after
+			if r.After != nil {
+				at = *r.After
 			}
 			return tokenPage(ctx, at, fetch)
 		},
 	}
-	return p.stream(ctx)
+	return p.Stream(ctx)
 }
 
 // tokenPage fetches the page of a token and numbers the items behind its index.
 func tokenPage[T any](ctx context.Context, at Token,
-	fetch func(ctx context.Context, page string) ([]T, string, error)) (page[AtToken[T], Token], error) {
-	var pg page[AtToken[T], Token]
+	fetch func(ctx context.Context, page string) ([]T, string, error)) (paging.Page[AtToken[T], Token], error) {
+	var pg paging.Page[AtToken[T], Token]
 	items, next, err := fetch(ctx, at.Page)
 	if err != nil {
 		return pg, err
 	}
 	for i := max(at.Index+1, 0); i < len(items); i++ {
-		pg.items = append(pg.items, AtToken[T]{items[i], Token{at.Page, i}})
+		pg.Items = append(pg.Items, AtToken[T]{items[i], Token{at.Page, i}})
 	}
-	pg.more = next != ""
-	pg.last = &Token{Page: next, Index: -1}
-	if pg.more && next == at.Page {
-		pg.err = fmt.Errorf("%w: the page %q names itself as the next page", ErrStalled, next)
+	pg.More = next != ""
+	pg.Last = &Token{Page: next, Index: -1}
+	if pg.More && next == at.Page {
+		pg.Err = fmt.Errorf("%w: the page %q names itself as the next page", ErrStalled, next)
 	}
 	return pg, nil
 }

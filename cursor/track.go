@@ -48,6 +48,10 @@ func (e Every) withDefaults() Every {
 // error. While the loop waits for an item that does not come, the interval still
 // commits what was consumed before.
 //
+// A position is kept until the next one is consumed. One whose type has a method
+// CopyFrom(P) on its pointer, as keyset.Key has, is copied for that, so that in may use
+// its memory again.
+//
 // Items must come in the order of their positions, as they do through every
 // stage that keeps the order. An item error that the consumer passes over does not
 // move the position by itself; the next item that is consumed does, and covers
@@ -74,6 +78,9 @@ func Track[T, P any](ctx context.Context, in iter.Seq2[T, error], c *Checkpoint[
 	every = every.withDefaults()
 	return func(yield func(T, error) bool) {
 		t := &tracker[P]{ctx: ctx, c: c.core, every: every}
+		if copier, ok := any(&t.pos).(interface{ CopyFrom(P) }); ok {
+			t.copyPos = copier.CopyFrom
+		}
 		track(t, in, position, yield)
 	}
 }
@@ -149,11 +156,12 @@ type tracker[P any] struct {
 	free   chan struct{} // a token when the timer has let go of the turn
 	due    atomic.Bool   // the interval is over
 
-	pos       P     // of the last item consumed
-	dirty     bool  // it is not committed
-	uncounted int64 // items consumed and not yet told to the checkpoint
-	left      int64 // items until the next commit by number
-	err       error // of a commit
+	pos       P       // of the last item consumed
+	copyPos   func(P) // sets pos where a position may lie in memory that in uses again; or nil
+	dirty     bool    // it is not committed
+	uncounted int64   // items consumed and not yet told to the checkpoint
+	left      int64   // items until the next commit by number
+	err       error   // of a commit
 }
 
 // Who has a tracker's turn.
@@ -244,7 +252,12 @@ func (t *tracker[P]) leave() {
 
 // consume notes that the body has come back from the item at pos.
 func (t *tracker[P]) consume(pos P) {
-	t.pos, t.dirty = pos, true
+	if t.copyPos != nil {
+		t.copyPos(pos)
+	} else {
+		t.pos = pos
+	}
+	t.dirty = true
 	t.uncounted++
 	t.left--
 	for _, a := range t.c.attached {

@@ -17,18 +17,23 @@ const module = "example.com/pipeline"
 //     streams compiles nothing else.
 //   - control, batch and cursor build on seq and not on each other: where two of them
 //     meet, they meet in the user's code, in a stream or in a func value.
+//   - cursor is all that is not SQL. keyset reads SQL databases and builds on it; what both
+//     need of paging is internal.
 //   - The SQL store is a checkpoint store and a store of idempotency keys, and so the
 //     one place that knows cursor and control.
 //   - Checks for users' own stages and stores know what they check, and no more.
 var siblings = map[string][]string{
-	"seq":                  nil,
-	"seq/seqtest":          {"seq"},
-	"control":              {"seq"},
-	"batch":                {"seq"},
-	"cursor":               {"seq", "cursor/internal/fsys"},
-	"cursor/internal/fsys": nil,
-	"cursor/cursortest":    {"cursor", "seq"},
-	"cursor/sqlstore":      {"cursor", "control", "seq"},
+	"seq":                      nil,
+	"seq/seqtest":              {"seq"},
+	"control":                  {"seq"},
+	"batch":                    {"seq"},
+	"cursor":                   {"seq", "cursor/internal/fsys", "cursor/internal/paging"},
+	"cursor/internal/fsys":     nil,
+	"cursor/internal/paging":   {"seq"},
+	"cursor/cursortest":        {"cursor", "seq"},
+	"cursor/keyset":            {"cursor", "cursor/internal/paging", "seq"},
+	"cursor/keyset/keysettest": {"cursor", "cursor/keyset"},
+	"cursor/sqlstore":          {"cursor", "cursor/keyset", "control", "seq"},
 }
 
 // outside are the modules that a package may import from, beside the standard

@@ -20,6 +20,7 @@ import (
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/internal/fsys"
+	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/cursor/sqlstore"
 )
 
@@ -94,7 +95,7 @@ func (j job) run(ctx context.Context) (err error) {
 	return j.runOn(ctx, db)
 }
 
-func (j job) dialect() cursor.Dialect {
+func (j job) dialect() keyset.Dialect {
 	for _, d := range databases {
 		if d.dialect.Name() == j.Dialect {
 			return d.dialect
@@ -165,12 +166,12 @@ type srcRow struct {
 	v  string
 }
 
-func (j job) query(db *sql.DB) cursor.Query[srcRow, int] {
-	q := cursor.Query[srcRow, int]{
+func (j job) query(db *sql.DB) keyset.Query[srcRow, int] {
+	q := keyset.Query[srcRow, int]{
 		DB: db, Dialect: j.dialect(), Select: "id, v", From: "src", Key: []string{"id"},
 		Scan:     func(rows *sql.Rows) (r srcRow, err error) { return r, rows.Scan(&r.id, &r.v) },
 		Position: func(r srcRow) int { return r.id },
-		Page:     cursor.PageConfig{Size: 20},
+		Page:     cursor.PageConfig{Size: 20, Max: 20},
 	}
 	if j.Retry {
 		q.Page.Retry = control.Retry{Attempts: -1, Backoff: control.Exponential(20*time.Millisecond, time.Second)}.Do

@@ -271,7 +271,7 @@ func TestCutMidPage(t *testing.T) {
 			}
 			return scan(rows)
 		}
-		q.Page.Size = 10
+		q.Page.Size, q.Page.Max = 10, 10
 		q.Page.Retry = control.Retry{Backoff: control.Constant(time.Millisecond), Attempts: 20}.Do
 		var got []int
 		for r, err := range cursor.Track(t.Context(), q.Stream(t.Context(), nil), c, cursor.Every{Items: 7}, func(r srcRow) int { return r.id }) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
@@ -137,14 +137,14 @@ type database struct {
 
 type databaseKind struct {
 	name    string
-	dialect cursor.Dialect
+	dialect keyset.Dialect
 	open    func(testing.TB) *sql.DB
 }
 
 var databases = []databaseKind{
-	{"sqlite", cursor.SQLite, openSQLite},
-	{"postgres", cursor.Postgres, openPostgres},
-	{"mariadb", cursor.MySQL, openMariaDB},
+	{"sqlite", keyset.SQLite, openSQLite},
+	{"postgres", keyset.Postgres, openPostgres},
+	{"mariadb", keyset.MySQL, openMariaDB},
 }
 
 // TestEachDatabaseAnswers shows that each test has a place of its own.

@@ -3,9 +3,9 @@ package dbtest
 import (
 	"testing"
 
-	"example.com/pipeline/cursor/cursortest"
+	"example.com/pipeline/cursor/keyset/keysettest"
 )
 
 func TestDialectConforms(t *testing.T) {
-	withEachDB(t, func(t *testing.T, db database) { cursortest.TestDialect(t, db.DB, db.dialect) })
+	withEachDB(t, func(t *testing.T, db database) { keysettest.TestDialect(t, db.DB, db.dialect) })
 }

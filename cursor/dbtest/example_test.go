@@ -7,6 +7,7 @@ import (
 	"log"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // shop opens a database in memory with five orders.
@@ -33,9 +34,9 @@ type order struct {
 	Total    int
 }
 
-func orders(db *sql.DB) cursor.Query[order, int64] {
-	return cursor.Query[order, int64]{
-		DB: db, Dialect: cursor.SQLite,
+func orders(db *sql.DB) keyset.Query[order, int64] {
+	return keyset.Query[order, int64]{
+		DB: db, Dialect: keyset.SQLite,
 		Select: "id, customer, total", From: "orders", Key: []string{"id"},
 		Scan: func(rows *sql.Rows) (o order, err error) {
 			err = rows.Scan(&o.ID, &o.Customer, &o.Total)
@@ -50,7 +51,7 @@ func Example_query() {
 	defer db.Close()
 	q := orders(db)
 	q.Where, q.Args = "customer = ? OR total > ?", []any{"ada", 6}
-	q.Page = cursor.PageConfig{Size: 2, Prefetch: 0.5}
+	q.Page = cursor.PageConfig{Size: 2, Max: 2, Prefetch: 0.5}
 	after := int64(1) // where the last run was
 	for o, err := range q.Stream(context.Background(), &after) {
 		if err != nil {
@@ -69,9 +70,9 @@ func Example_table() {
 	db := shop()
 	defer db.Close()
 	ctx := context.Background()
-	q, err := cursor.Table(ctx, db, cursor.SQLite, "orders")
+	q, err := keyset.OpenTable(ctx, db, keyset.SQLite, "orders")
 	if err == nil {
-		q, err = cursor.Columns(q, "customer", "total")
+		err = q.Select("customer", "total")
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -102,7 +103,7 @@ func Example_preflight() {
 	fmt.Println(q.Preflight(context.Background()))
 	// Output:
 	// <nil>
-	// cursor: the key does not fit: orders: (total) is not unique: no unique index has these columns only; add the columns of the primary key
+	// keyset: the key does not fit: orders: (total) is not unique: no unique index has these columns only; add the columns of the primary key
 }
 
 func Example_latest() {

@@ -11,13 +11,13 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"modernc.org/sqlite"
 )
 
 // A recorder notes the statements that a query runs.
 type recorder struct {
-	cursor.Querier
+	keyset.Querier
 	mu         sync.Mutex
 	statements []statement
 }
@@ -49,8 +49,8 @@ func (r *recorder) page(t *testing.T) statement {
 type pair struct{ A, B int64 }
 
 // pairs is the query on a table with the key (a, b).
-func pairs(db cursor.Querier, d cursor.Dialect) cursor.Query[pair, pair] {
-	return cursor.Query[pair, pair]{
+func pairs(db keyset.Querier, d keyset.Dialect) keyset.Query[pair, pair] {
+	return keyset.Query[pair, pair]{
 		DB: db, Dialect: d, Select: "a, b", From: "t", Key: []string{"a", "b"},
 		Scan: func(rows *sql.Rows) (p pair, err error) {
 			err = rows.Scan(&p.A, &p.B)
@@ -88,17 +88,17 @@ func TestPageDeepInGroup(t *testing.T) {
 	withEachDB(t, func(t *testing.T, db database) {
 		createGroup(t, db)
 		middle := pair{2, groupSize / 2}
-		cases := map[string]func(*cursor.Query[pair, pair]){
-			"up":             func(q *cursor.Query[pair, pair]) {},
-			"down":           func(q *cursor.Query[pair, pair]) { q.Desc = true },
-			"up, bounded":    func(q *cursor.Query[pair, pair]) { q.Until = &pair{2, groupSize - 5} },
-			"up, far bound":  func(q *cursor.Query[pair, pair]) { q.Until = &pair{3, groupSize + 1500} },
-			"down, bounded":  func(q *cursor.Query[pair, pair]) { q.Desc, q.Until = true, &pair{1, 500} },
-			"with condition": func(q *cursor.Query[pair, pair]) { q.Where = "v = 'x' OR v = 'y'" },
+		cases := map[string]func(*keyset.Query[pair, pair]){
+			"up":             func(q *keyset.Query[pair, pair]) {},
+			"down":           func(q *keyset.Query[pair, pair]) { q.Desc = true },
+			"up, bounded":    func(q *keyset.Query[pair, pair]) { q.Until = &pair{2, groupSize - 5} },
+			"up, far bound":  func(q *keyset.Query[pair, pair]) { q.Until = &pair{3, groupSize + 1500} },
+			"down, bounded":  func(q *keyset.Query[pair, pair]) { q.Desc, q.Until = true, &pair{1, 500} },
+			"with condition": func(q *keyset.Query[pair, pair]) { q.Where = "v = 'x' OR v = 'y'" },
 		}
 		for name, change := range cases {
 			t.Run(name, func(t *testing.T) {
-				entries := map[string]func(*testing.T, database, cursor.Query[pair, pair], pair) int{
+				entries := map[string]func(*testing.T, database, keyset.Query[pair, pair], pair) int{
 					"sqlite": sqliteEntries, "postgres": postgresEntries, "mariadb": mariaDBEntries}[db.name]
 				q := pairs(db, db.dialect)
 				change(&q)
@@ -111,7 +111,7 @@ func TestPageDeepInGroup(t *testing.T) {
 }
 
 // readPage reads one page and leaves.
-func readPage(t *testing.T, q cursor.Query[pair, pair], after pair) {
+func readPage(t *testing.T, q keyset.Query[pair, pair], after pair) {
 	t.Helper()
 	n := 0
 	for p, err := range q.Stream(t.Context(), &after) {
@@ -147,7 +147,7 @@ func init() {
 
 // sqliteEntries counts the rows for which a condition is asked that no index has.
 // SQLite asks it before a comparison that it cannot give to the index.
-func sqliteEntries(t *testing.T, db database, q cursor.Query[pair, pair], after pair) int {
+func sqliteEntries(t *testing.T, db database, q keyset.Query[pair, pair], after pair) int {
 	r := &recorder{Querier: db}
 	q.DB = r
 	if q.Where != "" {
@@ -170,7 +170,7 @@ func sqliteEntries(t *testing.T, db database, q cursor.Query[pair, pair], after 
 }
 
 // postgresEntries runs the page's statement again under EXPLAIN ANALYZE.
-func postgresEntries(t *testing.T, db database, q cursor.Query[pair, pair], after pair) int {
+func postgresEntries(t *testing.T, db database, q keyset.Query[pair, pair], after pair) int {
 	r := &recorder{Querier: db}
 	q.DB = r
 	readPage(t, q, after)
@@ -215,7 +215,7 @@ func postgresEntries(t *testing.T, db database, q cursor.Query[pair, pair], afte
 }
 
 // mariaDBEntries reads the counters of the connection that reads the page.
-func mariaDBEntries(t *testing.T, db database, q cursor.Query[pair, pair], after pair) int {
+func mariaDBEntries(t *testing.T, db database, q keyset.Query[pair, pair], after pair) int {
 	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -1,14 +1,16 @@
 package dbtest
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // A keyCase is a table whose key has values that are easily lost on the way from
@@ -206,10 +208,10 @@ func TestTableKeys(t *testing.T) {
 	}
 }
 
-func testTableKey(t *testing.T, db database, querier cursor.Querier, c keyCase, desc bool) {
+func testTableKey(t *testing.T, db database, querier keyset.Querier, c keyCase, desc bool) {
 	t.Helper()
 	want := c.order(t, db.DB, desc)
-	q, err := cursor.Table(t.Context(), querier, db.dialect, "t", strings.Split(c.key, ", ")...)
+	q, err := keyset.OpenTable(t.Context(), querier, db.dialect, "t", strings.Split(c.key, ", ")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +219,7 @@ func testTableKey(t *testing.T, db database, querier cursor.Querier, c keyCase, 
 	if err := q.Preflight(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	q.Page.Size, q.Page.Prefetch = 3, 0.5
+	q.Page.Size, q.Page.Max, q.Page.Prefetch = 3, 3, 0.5
 	rows := collect(t, q, nil)
 	if got := values(rows); !slices.Equal(got, want) {
 		t.Fatalf("desc %v: got %v, want %v", desc, got, want)
@@ -227,26 +229,31 @@ func testTableKey(t *testing.T, db database, querier cursor.Querier, c keyCase, 
 		if err != nil {
 			t.Fatalf("%v: %v", row, err)
 		}
-		var key cursor.Key
+		var key keyset.Key
 		if err := json.Unmarshal(stored, &key); err != nil {
 			t.Fatalf("%s: %v", stored, err)
 		}
-		q.Page.Size = 1 + i%4
+		q.Page.Size, q.Page.Max = 1+i%4, 1+i%4
 		if got := values(collect(t, q, &key)); !slices.Equal(got, want[i+1:]) {
 			t.Fatalf("desc %v, behind %s: got %v, want %v", desc, stored, got, want[i+1:])
 		}
 		if i%4 != 0 {
 			continue
 		}
-		part := q
+		part := *q
 		part.Until = &key
-		if got := values(collect(t, part, nil)); !slices.Equal(got, want[:i+1]) {
+		if got := values(collect(t, &part, nil)); !slices.Equal(got, want[:i+1]) {
 			t.Fatalf("desc %v, until %s: got %v, want %v", desc, stored, got, want[:i+1])
 		}
 	}
 }
 
-func collect[T, P any](t *testing.T, q cursor.Query[T, P], after *P) []T {
+// A streamer is a keyset.Query or a *keyset.Table.
+type streamer[T, P any] interface {
+	Stream(ctx context.Context, after *P) iter.Seq2[T, error]
+}
+
+func collect[T, P any](t *testing.T, q streamer[T, P], after *P) []T {
 	t.Helper()
 	var all []T
 	for row, err := range q.Stream(t.Context(), after) {
@@ -259,7 +266,7 @@ func collect[T, P any](t *testing.T, q cursor.Query[T, P], after *P) []T {
 }
 
 // values returns the column v of rows.
-func values(rows []cursor.Row) []int64 {
+func values(rows []keyset.Row) []int64 {
 	var all []int64
 	for _, r := range rows {
 		all = append(all, r.Values[slices.Index(r.Columns, "v")].(int64))

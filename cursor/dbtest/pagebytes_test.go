@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // largeRows makes a table t with a row for each size, and returns the query of it.
-func largeRows(t *testing.T, db database, sizes []int) cursor.Query[cursor.Row, cursor.Key] {
+func largeRows(t *testing.T, db database, sizes []int) *keyset.Table {
 	t.Helper()
 	typ := map[string]string{"sqlite": "BLOB", "postgres": "bytea", "mariadb": "LONGBLOB"}[db.name]
 	exec(t, db.DB, "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, v "+typ+" NOT NULL)")
@@ -26,7 +27,7 @@ func largeRows(t *testing.T, db database, sizes []int) cursor.Query[cursor.Row, 
 			t.Fatal(err)
 		}
 	}
-	q, err := cursor.Table(t.Context(), db.DB, db.dialect, "t")
+	q, err := keyset.OpenTable(t.Context(), db.DB, db.dialect, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func largeRows(t *testing.T, db database, sizes []int) cursor.Query[cursor.Row, 
 
 // pagesOf reads all rows, which must be those of largeRows, and returns how many each
 // page had.
-func pagesOf(t *testing.T, q cursor.Query[cursor.Row, cursor.Key], sizes []int) (pages []int) {
+func pagesOf(t *testing.T, q *keyset.Table, sizes []int) (pages []int) {
 	t.Helper()
 	q.Page.OnPage = func(s cursor.PageStats) { pages = append(pages, s.Rows) }
 	rows := collect(t, q, nil)
@@ -61,8 +62,7 @@ func TestPageBytes(t *testing.T) {
 	sizes = append(sizes, slices.Repeat([]int{10}, 100)...) // small again
 	sizes = append(sizes, 90_000, 90_000)
 	withEachDB(t, func(t *testing.T, db database) {
-		q := largeRows(t, db, sizes)
-		q.Page.Size, q.Page.Bytes = 50, bound
+		largeRows(t, db, sizes)
 		conn, err := db.Conn(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -72,8 +72,12 @@ func TestPageBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, querier := range map[string]cursor.Querier{"pool": db.DB, "transaction": tx} {
-			q.DB = querier
+		for name, querier := range map[string]keyset.Querier{"pool": db.DB, "transaction": tx} {
+			q, err := keyset.OpenTable(t.Context(), querier, db.dialect, "t")
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Page.Size, q.Page.Max, q.Page.Bytes = 50, 50, bound
 			for _, q.Page.Prefetch = range []float64{0, 0.5} {
 				tries := 0
 				q.Page.Retry = func(ctx context.Context, op func(context.Context) error) error {
@@ -111,9 +115,9 @@ func TestPageBytes(t *testing.T) {
 func TestLargeRowsAreFreed(t *testing.T) {
 	withEachDB(t, func(t *testing.T, db database) {
 		q := largeRows(t, db, slices.Repeat([]int{100_000}, 40))
-		q.Page.Size = 10
+		q.Page.Size, q.Page.Max = 10, 10
 		q.Page.Bytes = 1 << 40
-		var keys []cursor.Key
+		var keys []keyset.Key
 		var alive, most atomic.Int64
 		for row, err := range q.Stream(t.Context(), nil) {
 			if err != nil {
@@ -146,7 +150,7 @@ func TestPageBytesCutsTheStatement(t *testing.T) {
 	db := database{openPostgres(t), databases[1]}
 	exec(t, db.DB, "CREATE TABLE t (id int PRIMARY KEY, v bytea)", "ALTER TABLE t ALTER v SET STORAGE external",
 		"INSERT INTO t SELECT i, decode(repeat('ab', 1000000), 'hex') FROM generate_series(1, 40) i")
-	q, err := cursor.Table(t.Context(), db.DB, db.dialect, "t")
+	q, err := keyset.OpenTable(t.Context(), db.DB, db.dialect, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +183,7 @@ func TestPageBytesOfQueries(t *testing.T) {
 			v  []byte
 		}
 		var pages []int
-		q := cursor.Query[row, int64]{
+		q := keyset.Query[row, int64]{
 			DB: db.DB, Dialect: db.dialect, Select: "id, v", From: "t", Key: []string{"id"},
 			Scan:     func(rows *sql.Rows) (r row, err error) { err = rows.Scan(&r.id, &r.v); return r, err },
 			Position: func(r row) int64 { return r.id },
@@ -200,11 +204,11 @@ func TestPageBytesDuplicate(t *testing.T) {
 		value := strings.Repeat("x", 1000)
 		exec(t, db.DB, "CREATE TABLE t (k INTEGER NOT NULL, v TEXT)",
 			"INSERT INTO t VALUES (1, '"+value+"'), (2, '"+value+"'), (2, '"+value+"'), (3, '"+value+"')")
-		q, err := cursor.Table(t.Context(), db.DB, db.dialect, "t", "k")
+		q, err := keyset.OpenTable(t.Context(), db.DB, db.dialect, "t", "k")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, q.Page.Bytes = range []int64{1, 2000} {
+		for _, q.Page.Bytes = range []int{1, 2000} {
 			var got []any
 			var end error
 			for row, err := range q.Stream(t.Context(), nil) {

@@ -7,21 +7,22 @@ import (
 	"testing"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // onKey is a query that counts on nothing but its key.
-func onKey(db database, from string, key ...string) cursor.Query[cursor.Key, cursor.Key] {
-	return cursor.Query[cursor.Key, cursor.Key]{
+func onKey(db database, from string, key ...string) keyset.Query[keyset.Key, keyset.Key] {
+	return keyset.Query[keyset.Key, keyset.Key]{
 		DB: db, Dialect: db.dialect, From: from, Key: key, Select: strings.Join(key, ", "),
-		Scan: func(rows *sql.Rows) (cursor.Key, error) {
-			k := make(cursor.Key, len(key))
+		Scan: func(rows *sql.Rows) (keyset.Key, error) {
+			k := make(keyset.Key, len(key))
 			dest := make([]any, len(key))
 			for i := range k {
 				dest[i] = &k[i]
 			}
 			return k, rows.Scan(dest...)
 		},
-		Position: func(k cursor.Key) cursor.Key { return k },
+		Position: func(k keyset.Key) keyset.Key { return k },
 	}
 }
 
@@ -160,7 +161,7 @@ func TestPreflight(t *testing.T) {
 			switch {
 			case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 				t.Errorf("%s by (%s): got %v, want %q", c.from, c.key, err, c.want)
-			case c.want != "" && !strings.HasPrefix(c.want, "no column") && !strings.HasPrefix(c.want, "no table") && !errors.Is(err, cursor.ErrKey):
+			case c.want != "" && !strings.HasPrefix(c.want, "no column") && !strings.HasPrefix(c.want, "no table") && !errors.Is(err, keyset.ErrKey):
 				t.Errorf("%s by (%s): %v is not ErrKey", c.from, c.key, err)
 			}
 		}
@@ -171,8 +172,8 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("an unknown column in Where: got %v", err)
 		}
 		q = onKey(db, "good", "id")
-		q.Position = func(cursor.Key) cursor.Key { return cursor.Key{int64(-77)} }
-		if err := q.Preflight(t.Context()); !errors.Is(err, cursor.ErrPosition) && !errors.Is(err, cursor.ErrDuplicateKey) {
+		q.Position = func(keyset.Key) keyset.Key { return keyset.Key{int64(-77)} }
+		if err := q.Preflight(t.Context()); !errors.Is(err, keyset.ErrPosition) && !errors.Is(err, cursor.ErrDuplicateKey) {
 			t.Errorf("a wrong Position: got %v", err)
 		}
 	})
@@ -194,19 +195,19 @@ func TestTableErrors(t *testing.T) {
 			{"orders", []string{"idd"}, "no column idd; there are id, total"},
 			{"orders; DROP TABLE orders", nil, "no table"},
 		} {
-			_, err := cursor.Table(t.Context(), db, db.dialect, c.name, c.key...)
+			_, err := keyset.OpenTable(t.Context(), db, db.dialect, c.name, c.key...)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s by %v: got %v, want %q", c.name, c.key, err, c.want)
 			}
 		}
-		q, err := cursor.Table(t.Context(), db, db.dialect, "orders", "id")
+		q, err := keyset.OpenTable(t.Context(), db, db.dialect, "orders", "id")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := cursor.Columns(q, "id", "totl"); err == nil || !strings.Contains(err.Error(), "no column totl; there are total") {
+		if err := q.Select("id", "totl"); err == nil || !strings.Contains(err.Error(), "no column totl; there are total") {
 			t.Errorf("got %v", err)
 		}
-		if err := q.Preflight(t.Context()); !errors.Is(err, cursor.ErrKey) {
+		if err := q.Preflight(t.Context()); !errors.Is(err, keyset.ErrKey) {
 			t.Errorf("a key that may be NULL: got %v", err)
 		}
 	})

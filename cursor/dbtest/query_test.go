@@ -13,12 +13,13 @@ import (
 	"time"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/seq"
 )
 
 // single is the query on a table with one key column of type K.
-func single[K any](db database, from, key string) cursor.Query[K, K] {
-	return cursor.Query[K, K]{
+func single[K any](db database, from, key string) keyset.Query[K, K] {
+	return keyset.Query[K, K]{
 		DB: db, Dialect: db.dialect, From: from, Key: []string{key}, Select: key,
 		Scan: func(rows *sql.Rows) (k K, err error) {
 			err = rows.Scan(&k)
@@ -30,10 +31,10 @@ func single[K any](db database, from, key string) cursor.Query[K, K] {
 
 // testSingle reads a table by a key of type K, in small pages, up and down, and
 // goes on from every position.
-func testSingle[K any](t *testing.T, db database, q cursor.Query[K, K], n int) {
+func testSingle[K any](t *testing.T, db database, q keyset.Query[K, K], n int) {
 	t.Helper()
 	for _, q.Desc = range []bool{false, true} {
-		q.Page.Size = 2
+		q.Page.Size, q.Page.Max = 2, 2
 		all := collect(t, q, nil)
 		if len(all) != n {
 			t.Fatalf("got %d rows %v, want %d", len(all), all, n)
@@ -171,7 +172,7 @@ func TestTypedKeys(t *testing.T) {
 		withEachDB(t, func(t *testing.T, db database) {
 			rows := composite([]string{"'a'", "'B'", "'é'"}, []string{"-1", "9007199254740993", "9007199254740992"})
 			fill(t, db, "a VARCHAR(20) NOT NULL, b BIGINT NOT NULL, PRIMARY KEY (a, b)", rows)
-			q := cursor.Query[position, position]{
+			q := keyset.Query[position, position]{
 				DB: db, Dialect: db.dialect, From: "t", Key: []string{"a", "b"},
 				Scan: func(rows *sql.Rows) (p position, err error) {
 					err = rows.Scan(&p.A, &p.B)
@@ -196,7 +197,7 @@ func TestSQLiteTimes(t *testing.T) {
 		"any value": drain(onKey(db, "t", "k").Stream(t.Context(), nil)),
 		"preflight": single[string](db, "t", "k").Preflight(t.Context()),
 	} {
-		if !errors.Is(stream, cursor.ErrPosition) || !strings.Contains(stream.Error(), "+k AS k_text") {
+		if !errors.Is(stream, keyset.ErrPosition) || !strings.Contains(stream.Error(), "+k AS k_text") {
 			t.Errorf("%s: got %v", name, stream)
 		}
 	}
@@ -205,19 +206,19 @@ func TestSQLiteTimes(t *testing.T) {
 	testSingle(t, db, q, len(stored))
 
 	exec(t, db.DB, "CREATE TABLE u (k TEXT NOT NULL PRIMARY KEY)", "INSERT INTO u VALUES ('a'), ('b'), ('c')")
-	if err := drain(single[[]byte](db, "u", "k").Stream(t.Context(), nil)); !errors.Is(err, cursor.ErrPosition) {
+	if err := drain(single[[]byte](db, "u", "k").Stream(t.Context(), nil)); !errors.Is(err, keyset.ErrPosition) {
 		t.Errorf("bytes for text: got %v", err)
 	}
-	if err := drain(single[time.Time](db, "u", "k").Stream(t.Context(), &time.Time{})); !errors.Is(err, cursor.ErrPosition) {
+	if err := drain(single[time.Time](db, "u", "k").Stream(t.Context(), &time.Time{})); !errors.Is(err, keyset.ErrPosition) {
 		t.Errorf("a time to begin with: got %v", err)
 	}
 	driverTimes := database{openDB(t, "sqlite", sqliteDSN(t)+"&_texttotime=1"), databases[0]}
 	exec(t, driverTimes.DB, "CREATE TABLE t (k DATETIME NOT NULL PRIMARY KEY)", "INSERT INTO t VALUES ('2024-01-01 00:00:00')")
-	table, err := cursor.Table(t.Context(), driverTimes, cursor.SQLite, "t")
+	table, err := keyset.OpenTable(t.Context(), driverTimes, keyset.SQLite, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := drain(table.Stream(t.Context(), nil)); !errors.Is(err, cursor.ErrPosition) || !strings.Contains(err.Error(), "_texttotime") {
+	if err := drain(table.Stream(t.Context(), nil)); !errors.Is(err, keyset.ErrPosition) || !strings.Contains(err.Error(), "_texttotime") {
 		t.Errorf("a driver that makes times of texts: got %v", err)
 	}
 }
@@ -238,7 +239,7 @@ func TestDuplicateKeys(t *testing.T) {
 		exec(t, db.DB, "CREATE TABLE t (k BIGINT NOT NULL)", "INSERT INTO t VALUES (1), (2), (3), (4), (4), (5)")
 		for size := range 8 {
 			q := single[int64](db, "t", "k")
-			q.Page.Size = size // 0 is the default
+			q.Page.Size, q.Page.Max = size, size // 0 is the default
 			got, err := seq.Collect(q.Stream(t.Context(), nil))
 			if !errors.Is(err, cursor.ErrDuplicateKey) || !slices.Equal(got, []int64{1, 2, 3}) {
 				t.Errorf("pages of %d: got %v, %v", size, got, err)
@@ -260,7 +261,7 @@ func TestOneConnection(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		for _, prefetch := range []float64{0, 0.3, 1} {
 			q := single[int64](db, "t", "k")
-			q.Page.Size, q.Page.Prefetch = 7, prefetch
+			q.Page.Size, q.Page.Max, q.Page.Prefetch = 7, 7, prefetch
 			for k, err := range q.Stream(t.Context(), nil) {
 				if err != nil {
 					t.Fatal(err)
@@ -324,7 +325,7 @@ func TestConcurrentWriters(t *testing.T) {
 		for _, desc := range []bool{false, true} {
 			q := single[int64](db, "t", "k")
 			q.Desc = desc
-			q.Page.Size, q.Page.Prefetch = 13, 0.5
+			q.Page.Size, q.Page.Max, q.Page.Prefetch = 13, 13, 0.5
 			var got, want []int64
 			for k, err := range q.Stream(t.Context(), nil) {
 				if err != nil {
@@ -361,23 +362,23 @@ func TestStatement(t *testing.T) {
 		}
 		hint := map[string]string{"sqlite": "NOT INDEXED", "postgres": "/*+ IndexScan(t) */", "mariadb": "FORCE INDEX (PRIMARY)"}[db.name]
 		for name, test := range map[string]struct {
-			change func(*cursor.Query[int64, int64])
+			change func(*keyset.Query[int64, int64])
 			want   []int64
 		}{
-			"condition with OR":      {func(q *cursor.Query[int64, int64]) { q.Where, q.Args = place("name = @ OR id > @"), []any{"a", 3} }, []int64{1, 4, 5}},
-			"condition with comment": {func(q *cursor.Query[int64, int64]) { q.Where = "id <> 3 -- not this one" }, []int64{1, 2, 4, 5}},
-			"join": {func(q *cursor.Query[int64, int64]) {
+			"condition with OR":      {func(q *keyset.Query[int64, int64]) { q.Where, q.Args = place("name = @ OR id > @"), []any{"a", 3} }, []int64{1, 4, 5}},
+			"condition with comment": {func(q *keyset.Query[int64, int64]) { q.Where = "id <> 3 -- not this one" }, []int64{1, 2, 4, 5}},
+			"join": {func(q *keyset.Query[int64, int64]) {
 				q.From, q.Key, q.Select = "t JOIN u ON u.t_id = t.id", []string{"t.id"}, "t.id"
 				q.Where, q.Args = place("u.x <> @"), []any{"D"}
 			}, []int64{2, 5}},
-			"arguments in From": {func(q *cursor.Query[int64, int64]) {
+			"arguments in From": {func(q *keyset.Query[int64, int64]) {
 				q.From, q.Key, q.Select = place("t JOIN (SELECT t_id FROM u WHERE x <> @) w ON w.t_id = t.id"), []string{"t.id"}, "t.id"
 				q.Where, q.Args = "t.id < 5", []any{"B"}
 				if db.name == "postgres" {
 					q.Where, q.Args = "t.id < $2", []any{"B", 5}
 				}
 			}, []int64{4}},
-			"alias of the key's name": {func(q *cursor.Query[int64, int64]) {
+			"alias of the key's name": {func(q *keyset.Query[int64, int64]) {
 				q.Select = "id, -id AS id"
 				q.Scan = func(rows *sql.Rows) (k int64, err error) {
 					var other int64
@@ -385,12 +386,12 @@ func TestStatement(t *testing.T) {
 					return k, err
 				}
 			}, []int64{1, 2, 3, 4, 5}},
-			"expression": {func(q *cursor.Query[int64, int64]) { q.Key, q.Select = []string{"0 - id"}, "0 - id" }, []int64{-5, -4, -3, -2, -1}},
-			"hint":       {func(q *cursor.Query[int64, int64]) { q.Hint = hint }, []int64{1, 2, 3, 4, 5}},
-			"until":      {func(q *cursor.Query[int64, int64]) { u := int64(3); q.Until = &u }, []int64{1, 2, 3}},
+			"expression": {func(q *keyset.Query[int64, int64]) { q.Key, q.Select = []string{"0 - id"}, "0 - id" }, []int64{-5, -4, -3, -2, -1}},
+			"hint":       {func(q *keyset.Query[int64, int64]) { q.Hint = hint }, []int64{1, 2, 3, 4, 5}},
+			"until":      {func(q *keyset.Query[int64, int64]) { u := int64(3); q.Until = &u }, []int64{1, 2, 3}},
 		} {
 			q := single[int64](db, "t", "id")
-			q.Page.Size = 2
+			q.Page.Size, q.Page.Max = 2, 2
 			test.change(&q)
 			got, err := seq.Collect(q.Stream(t.Context(), nil))
 			if err != nil || !slices.Equal(got, test.want) {
@@ -409,7 +410,7 @@ func TestScanError(t *testing.T) {
 		for _, fail := range []error{boom, &seq.ItemError{Item: 4, Err: boom}} {
 			q := single[int64](db, "t", "k")
 			tries := 0
-			q.Page.Size = 3
+			q.Page.Size, q.Page.Max = 3, 3
 			q.Page.Retry = func(ctx context.Context, op func(context.Context) error) error {
 				tries++
 				return op(ctx)
@@ -464,7 +465,7 @@ func TestLostConnection(t *testing.T) {
 			}
 			q.Select = "k, v, " + who
 			killed, tries := false, 0
-			q.Page.Size = 200
+			q.Page.Size, q.Page.Max = 200, 200
 			q.Page.Retry = func(ctx context.Context, op func(context.Context) error) error {
 				for {
 					tries++

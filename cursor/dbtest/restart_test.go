@@ -82,7 +82,7 @@ func (e *restartedExport) run(t testing.TB, retry control.Retry, scanning, consu
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	q := e.query(e.db.DB)
-	q.Page.Size = 150
+	q.Page.Size, q.Page.Max = 150, 150
 	retry.OnRetry = func(control.RetryEvent) { e.retries++ }
 	q.Page.Retry = retry.Do
 	scanned, scan := 0, q.Scan

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // TestSplit cuts a skewed key with gaps into parts of the same number of rows.
@@ -26,17 +26,17 @@ func TestSplit(t *testing.T) {
 		for _, test := range []struct {
 			name   string
 			n      int
-			change func(*cursor.Query[pair, pair])
+			change func(*keyset.Query[pair, pair])
 			parts  int
 			rows   int
 		}{
-			{"one", 1, func(q *cursor.Query[pair, pair]) {}, 1, 1003},
-			{"eight", 8, func(q *cursor.Query[pair, pair]) {}, 8, 1003},
-			{"down", 7, func(q *cursor.Query[pair, pair]) { q.Desc = true }, 7, 1003},
-			{"bounded", 5, func(q *cursor.Query[pair, pair]) { q.Until = &pair{7, 400} }, 5, 401},
-			{"with condition", 4, func(q *cursor.Query[pair, pair]) { q.Where = "b < 300 OR b > 900" }, 4, 402},
-			{"more parts than rows", 9, func(q *cursor.Query[pair, pair]) { q.Where = "b < 5" }, 5, 5},
-			{"no rows", 3, func(q *cursor.Query[pair, pair]) { q.Where = "b < 0" }, 1, 0},
+			{"one", 1, func(q *keyset.Query[pair, pair]) {}, 1, 1003},
+			{"eight", 8, func(q *keyset.Query[pair, pair]) {}, 8, 1003},
+			{"down", 7, func(q *keyset.Query[pair, pair]) { q.Desc = true }, 7, 1003},
+			{"bounded", 5, func(q *keyset.Query[pair, pair]) { q.Until = &pair{7, 400} }, 5, 401},
+			{"with condition", 4, func(q *keyset.Query[pair, pair]) { q.Where = "b < 300 OR b > 900" }, 4, 402},
+			{"more parts than rows", 9, func(q *keyset.Query[pair, pair]) { q.Where = "b < 5" }, 5, 5},
+			{"no rows", 3, func(q *keyset.Query[pair, pair]) { q.Where = "b < 0" }, 1, 0},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				q := pairs(db, db.dialect)
@@ -64,7 +64,7 @@ func TestSplit(t *testing.T) {
 			})
 		}
 		t.Run("table", func(t *testing.T) {
-			q, err := cursor.Table(t.Context(), db, db.dialect, "t")
+			q, err := keyset.OpenTable(t.Context(), db, db.dialect, "t")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,9 +74,9 @@ func TestSplit(t *testing.T) {
 			}
 			n := 0
 			for _, r := range ranges {
-				part := q
+				part := *q
 				part.Until = r.Until
-				n += len(collect(t, part, r.After))
+				n += len(collect(t, &part, r.After))
 			}
 			if n != 1003 {
 				t.Errorf("the parts have %d rows", n)
@@ -183,14 +183,14 @@ func TestLatest(t *testing.T) {
 		exec(t, db.DB, "INSERT INTO t VALUES (1, 5), (2, 1), (2, 3), (-4, 9)")
 		for _, test := range []struct {
 			name   string
-			change func(*cursor.Query[pair, pair])
+			change func(*keyset.Query[pair, pair])
 			want   pair
 		}{
-			{"up", func(q *cursor.Query[pair, pair]) {}, pair{2, 3}},
-			{"down", func(q *cursor.Query[pair, pair]) { q.Desc = true }, pair{-4, 9}},
-			{"with condition", func(q *cursor.Query[pair, pair]) { q.Where = "a < 2" }, pair{1, 5}},
-			{"with alias", func(q *cursor.Query[pair, pair]) { q.From, q.Key = "t AS x", []string{"x.a", "x.b"} }, pair{2, 3}},
-			{"bounded", func(q *cursor.Query[pair, pair]) { q.Until = &pair{0, 0} }, pair{2, 3}},
+			{"up", func(q *keyset.Query[pair, pair]) {}, pair{2, 3}},
+			{"down", func(q *keyset.Query[pair, pair]) { q.Desc = true }, pair{-4, 9}},
+			{"with condition", func(q *keyset.Query[pair, pair]) { q.Where = "a < 2" }, pair{1, 5}},
+			{"with alias", func(q *keyset.Query[pair, pair]) { q.From, q.Key = "t AS x", []string{"x.a", "x.b"} }, pair{2, 3}},
+			{"bounded", func(q *keyset.Query[pair, pair]) { q.Until = &pair{0, 0} }, pair{2, 3}},
 		} {
 			q := pairs(db, db.dialect)
 			test.change(&q)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // TestTableValues shows what the types of a database become, in the first page,
@@ -40,11 +40,11 @@ func TestTableValues(t *testing.T) {
 			}
 			fill(t, db, ddl, []string{first, second})
 			for _, querier := range db.queriers(t) {
-				q, err := cursor.Table(t.Context(), querier, db.dialect, "t")
+				q, err := keyset.OpenTable(t.Context(), querier, db.dialect, "t")
 				if err != nil {
 					t.Fatal(err)
 				}
-				q.Page.Size = 1
+				q.Page.Size, q.Page.Max = 1, 1
 				for _, row := range collect(t, q, nil) {
 					for i, v := range row.Values[1:] {
 						if got, want := fmt.Sprintf("%T %v", v, v), c.columns[3*i+2]; want != "" && got != want {
@@ -67,14 +67,14 @@ func TestTableNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range []string{`Order "De.tails` + "`", schema + `.Order "De.tails` + "`"} {
-			q, err := cursor.Table(t.Context(), db, db.dialect, name)
+			q, err := keyset.OpenTable(t.Context(), db, db.dialect, name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := q.Preflight(t.Context()); err != nil {
 				t.Error(err)
 			}
-			q.Page.Size = 1
+			q.Page.Size, q.Page.Max = 1, 1
 			var got []any
 			for _, row := range collect(t, q, nil) {
 				got = append(got, row.Values...)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/cursor/sqlstore"
 )
 
@@ -22,7 +23,7 @@ func (noDriver) Driver() driver.Driver                        { return nil }
 func ExampleNew() {
 	db := sql.OpenDB(noDriver{}) // sql.Open("pgx", dsn), say
 	defer db.Close()
-	store := sqlstore.New(db, cursor.Postgres, sqlstore.LeaseFor(time.Minute))
+	store := sqlstore.New(db, keyset.Postgres, sqlstore.LeaseFor(time.Minute))
 
 	_, err := cursor.Open[int64](context.Background(), store, "orders")
 	fmt.Println(err)
@@ -32,7 +33,7 @@ func ExampleNew() {
 func ExampleStore_DDL() {
 	db := sql.OpenDB(noDriver{})
 	defer db.Close()
-	ddl := sqlstore.New(db, cursor.MySQL, sqlstore.Tables("ops.jobs", "ops.calls")).DDL()
+	ddl := sqlstore.New(db, keyset.MySQL, sqlstore.Tables("ops.jobs", "ops.calls")).DDL()
 	for line := range strings.Lines(ddl) {
 		if strings.Contains(line, "CREATE") || strings.Contains(line, "PRIMARY KEY") {
 			fmt.Println(strings.Join(strings.Fields(line), " "))

@@ -31,6 +31,7 @@ import (
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // A Store keeps checkpoints and idempotency keys in two tables of a database. It is
@@ -39,7 +40,7 @@ import (
 type Store struct {
 	db          *sql.DB
 	flavor      flavor
-	dialect     cursor.Dialect
+	dialect     keyset.Dialect
 	checkpoints string // as quoted
 	keys        string
 	leaseFor    time.Duration
@@ -91,7 +92,7 @@ func Tables(checkpoints, keys string) Option {
 
 // New returns a store in db, whose tables [Store.Migrate] makes, or whoever runs
 // what [Store.DDL] returns.
-func New(db *sql.DB, d cursor.Dialect, opts ...Option) *Store {
+func New(db *sql.DB, d keyset.Dialect, opts ...Option) *Store {
 	if db == nil || d == nil {
 		panic("sqlstore.New: the database and the dialect must not be nil")
 	}
@@ -111,7 +112,7 @@ func New(db *sql.DB, d cursor.Dialect, opts ...Option) *Store {
 	return s
 }
 
-func quoteName(d cursor.Dialect, name string) string {
+func quoteName(d keyset.Dialect, name string) string {
 	parts := strings.Split(name, ".")
 	for i, part := range parts {
 		parts[i] = d.Quote(part)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/cursor/sqlstore"
 )
 
@@ -17,12 +17,12 @@ func TestMisuse(t *testing.T) {
 	db := sql.OpenDB(noDriver{})
 	defer db.Close()
 	for want, call := range map[string]func(){
-		"sqlstore.New: the database and the dialect":      func() { sqlstore.New(nil, cursor.SQLite) },
+		"sqlstore.New: the database and the dialect":      func() { sqlstore.New(nil, keyset.SQLite) },
 		"sqlstore.New: the database and the dialect ":     func() { sqlstore.New(db, nil) },
 		"sqlstore.LeaseFor: the lease must be":            func() { sqlstore.LeaseFor(0) },
 		"sqlstore.KeysFor: the time must be":              func() { sqlstore.KeysFor(time.Microsecond) },
 		"sqlstore.Tables: there must be two names":        func() { sqlstore.Tables("a", "a") },
-		"sqlstore.Prune: the age must not be negative, g": func() { sqlstore.New(db, cursor.SQLite).Prune(t.Context(), -1) },
+		"sqlstore.Prune: the age must not be negative, g": func() { sqlstore.New(db, keyset.SQLite).Prune(t.Context(), -1) },
 	} {
 		func() {
 			defer func() {
@@ -40,7 +40,7 @@ func TestMisuse(t *testing.T) {
 func TestDDLKnowsEachDatabase(t *testing.T) {
 	db := sql.OpenDB(noDriver{})
 	defer db.Close()
-	for d, want := range map[cursor.Dialect]string{cursor.SQLite: "BLOB", cursor.Postgres: `COLLATE "C"`, cursor.MySQL: "VARBINARY(512)"} {
+	for d, want := range map[keyset.Dialect]string{keyset.SQLite: "BLOB", keyset.Postgres: `COLLATE "C"`, keyset.MySQL: "VARBINARY(512)"} {
 		ddl := sqlstore.New(db, d).DDL()
 		if !strings.Contains(ddl, want) || strings.ContainsAny(ddl, "{}") {
 			t.Errorf("%s:\n%s", d.Name(), ddl)

@@ -18,6 +18,7 @@ import (
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/seq"
 )
 
@@ -39,7 +40,7 @@ type job struct {
 	out        io.Writer
 	gate       *control.Gate // stands in front of the rows
 	monitor    *control.Monitor
-	query      cursor.Query[row, int64]
+	query      keyset.Query[row, int64]
 	checkpoint *cursor.Checkpoint[int64]
 	file       *cursor.File
 	client     *client
@@ -194,9 +195,9 @@ func openRows(ctx context.Context, folder string, n int) (*sql.DB, error) {
 	return db, nil
 }
 
-func rowsOf(db *sql.DB) cursor.Query[row, int64] {
-	return cursor.Query[row, int64]{
-		DB: db, Dialect: cursor.SQLite,
+func rowsOf(db *sql.DB) keyset.Query[row, int64] {
+	return keyset.Query[row, int64]{
+		DB: db, Dialect: keyset.SQLite,
 		Select: "id, name", From: "customers", Key: []string{"id"},
 		Scan: func(rows *sql.Rows) (r row, err error) {
 			err = rows.Scan(&r.id, &r.name)

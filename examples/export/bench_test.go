@@ -136,7 +136,7 @@ func streamed(ctx context.Context, e *export) error {
 		return err
 	}
 	defer out.Close()
-	rows, err := e.db.QueryContext(ctx, "SELECT "+e.query.Select+" FROM "+e.query.From+" ORDER BY id")
+	rows, err := e.db.QueryContext(ctx, "SELECT * FROM "+e.source.From()+" ORDER BY id")
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func paged(ctx context.Context, e *export, prefetch float64) error {
 		return err
 	}
 	defer out.Close()
-	query := e.query
+	query := *e.source
 	query.Page.Prefetch = prefetch
 	var buf []byte
 	for row, err := range query.Stream(ctx, nil) {

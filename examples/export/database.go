@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -28,7 +28,7 @@ import (
 // A database is where the rows come from.
 type database struct {
 	*sql.DB
-	dialect cursor.Dialect
+	dialect keyset.Dialect
 	system  string // sqlite, postgres or mysql
 	name    string // what it is, without user and password: part of the export's identity
 }
@@ -65,7 +65,7 @@ func parseDSN(dsn string, write bool) (d *database, driverName, source string, e
 			return nil, "", "", errors.New("-dsn: not a valid URL; characters like / ? # % @ in a password are to be escaped (%2F …)")
 		}
 		u.User = nil
-		return &database{dialect: cursor.Postgres, system: "postgres", name: u.String()}, "pgx", dsn, nil
+		return &database{dialect: keyset.Postgres, system: "postgres", name: u.String()}, "pgx", dsn, nil
 	case system == "mysql" && strings.HasPrefix(rest, "//"):
 		return parseMySQL(dsn, strings.TrimPrefix(rest, "//"))
 	}
@@ -91,7 +91,7 @@ func parseSQLite(path string, write bool) (d *database, driverName, source strin
 		mode = "rw"
 	}
 	source, err = sqliteURI(path, "mode="+mode+"&_pragma=busy_timeout(10000)")
-	return &database{dialect: cursor.SQLite, system: "sqlite", name: "sqlite:" + path}, "sqlite", source, err
+	return &database{dialect: keyset.SQLite, system: "sqlite", name: "sqlite:" + path}, "sqlite", source, err
 }
 
 // sqliteURI names a database file whose path may have characters that mean
@@ -129,7 +129,7 @@ func parseMySQL(dsn, rest string) (d *database, driverName, source string, err e
 	_, other := cfg.Params["character_set_client"]
 	cfg.InterpolateParams = !other
 	name := fmt.Sprintf("mysql://%s(%s)/%s", cfg.Net, cfg.Addr, cfg.DBName)
-	return &database{dialect: cursor.MySQL, system: "mysql", name: name}, "mysql", cfg.FormatDSN(), nil
+	return &database{dialect: keyset.MySQL, system: "mysql", name: name}, "mysql", cfg.FormatDSN(), nil
 }
 
 func mysqlURL(dsn string) (*mysql.Config, error) {

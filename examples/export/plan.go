@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // A plan says what goes into which file. It is saved before the first row: from
@@ -37,7 +38,7 @@ type settings struct {
 // A part is one file and the rows in it.
 type part struct {
 	Path  string
-	Range cursor.Range[cursor.Key]
+	Range keyset.Range[keyset.Key]
 	Size  int64 // of the finished file
 	Rows  int64 // in the finished file
 }
@@ -123,7 +124,7 @@ func (e *export) split(ctx context.Context) ([]part, error) {
 	if e.partitions == 1 {
 		return []part{{Path: e.out}}, nil
 	}
-	ranges, err := e.query.Split(ctx, e.partitions)
+	ranges, err := e.source.Split(ctx, e.partitions)
 	if err != nil {
 		return nil, fmt.Errorf("split the key into ranges: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/seq"
 )
 
@@ -18,7 +19,7 @@ type export struct {
 	*config
 	stdout   io.Writer
 	db       *database
-	query    cursor.Query[cursor.Row, cursor.Key]
+	source   *keyset.Table
 	encoder  *encoder
 	settings settings
 
@@ -73,7 +74,7 @@ func closing(c io.Closer, err *error) {
 type openPart struct {
 	part
 	file       *cursor.File
-	checkpoint *cursor.Checkpoint[cursor.Key]
+	checkpoint *cursor.Checkpoint[keyset.Key]
 }
 
 // String is for the errors about this part.
@@ -132,12 +133,12 @@ func (e *export) openParts(ctx context.Context, p *plan) (parts []*openPart, err
 func (e *export) openCheckpoint(ctx context.Context, p *openPart, job, id string, fresh bool) (err error) {
 	options := []cursor.OpenOption{cursor.WithFingerprint(id), cursor.Attach("file", p.file)}
 	if !fresh {
-		p.checkpoint, err = cursor.Open[cursor.Key](ctx, e.stores, job, options...)
+		p.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, options...)
 		if !errors.Is(err, cursor.ErrMismatch) {
 			return err
 		}
 	}
-	p.checkpoint, err = cursor.Open[cursor.Key](ctx, e.stores, job, append(options, cursor.Discard())...)
+	p.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, append(options, cursor.Discard())...)
 	return err
 }
 
@@ -178,13 +179,13 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 			return err
 		}
 	}
-	query := e.query
-	query.Until = p.Range.Until
-	rows := query.Stream(ctx, after)
+	source := *e.source
+	source.Until = p.Range.Until
+	rows := source.Stream(ctx, after)
 	if e.pacer != nil {
 		rows = control.RateLimit(ctx, rows, e.pacer)
 	}
-	rows = cursor.Track(ctx, rows, p.checkpoint, e.commitEvery(), func(r cursor.Row) cursor.Key { return r.Key })
+	rows = cursor.Track(ctx, rows, p.checkpoint, e.commitEvery(), source.Position)
 
 	for row, err := range rows {
 		if err != nil {

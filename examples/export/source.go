@@ -9,6 +9,7 @@ import (
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/seq"
 )
 
@@ -53,66 +54,41 @@ func (e *export) prepare(ctx context.Context) (err error) {
 	return e.prepareQuery(ctx)
 }
 
-// A page grows up to maxPage rows while it takes less than pageTime. What a query
-// costs beside its rows is a small part of that, and more would only take memory.
-const (
-	maxPage  = 16_000
-	pageTime = 10 * time.Millisecond
-)
-
 // prepareQuery describes the table and checks what the user said about it.
 func (e *export) prepareQuery(ctx context.Context) error {
-	q, err := cursor.Table(ctx, e.db.DB, e.db.dialect, e.table, e.key...)
+	table, err := keyset.OpenTable(ctx, e.db.DB, e.db.dialect, e.table, e.key...)
 	if err != nil {
 		return err
 	}
-	all, err := e.columnTypes(ctx, "*", q.From, "")
-	if err != nil {
-		return err
-	}
-	exported := len(all)
 	if len(e.columns) > 0 {
-		exported = len(e.columns)
-		if q, err = cursor.Columns(q, e.columns...); err != nil {
+		if err := table.Select(e.columns...); err != nil {
 			return err
 		}
 	}
-	q.Where = e.where
-	q.Page = cursor.PageConfig{Size: e.page, Prefetch: 0.01, Retry: e.retry().Do}
-	if !e.given("page") {
-		q.Page.Max, q.Page.Target = maxPage, pageTime
+	table.Where = e.where
+	table.Reuse = true
+	table.Page = cursor.PageConfig{Prefetch: 0.01, Retry: e.retry().Do}
+	if e.given("page") {
+		table.Page.Size, table.Page.Max = e.page, e.page
 	}
-	types, err := e.columnTypes(ctx, q.Select, q.From, e.where)
+	types, err := table.ColumnTypes(ctx)
 	if err == nil && e.where != "" {
 		// One that ends the parentheses around it would undo the condition on the key.
-		err = e.standsAlone(ctx, q.From)
+		err = e.standsAlone(ctx, table.From())
 	}
 	if err != nil {
 		return advise("Is the condition valid SQL for this database?\nNothing was written.", "-where: %w", err)
 	}
-	types = types[:exported] // after them are key columns that are read for the position
-	if err := q.Preflight(ctx); err != nil {
+	if err := table.Preflight(ctx); err != nil {
 		return advise(badKey, "-key: %w", err)
 	}
-	e.query = q
+	e.source = table
 	e.encoder = newEncoder(e.format, e.db.system, types)
 	e.settings = settings{
-		Database: e.db.name, Table: e.table, Key: strings.Join(q.Key, ","), Columns: strings.Join(names(types), ","), Where: e.where,
-		Format: e.format, Gzip: e.gzip, Partitions: e.partitions, Query: q.Fingerprint(),
+		Database: e.db.name, Table: e.table, Key: strings.Join(table.Key(), ","), Columns: strings.Join(names(types), ","), Where: e.where,
+		Format: e.format, Gzip: e.gzip, Partitions: e.partitions, Query: table.Fingerprint(),
 	}
 	return nil
-}
-
-// columnTypes asks the database about a query, without reading a row.
-func (e *export) columnTypes(ctx context.Context, columns, from, where string) ([]*sql.ColumnType, error) {
-	rows, err := e.db.QueryContext(ctx, "SELECT "+columns+" FROM "+from+condition("1 = 0", where))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	types, err := rows.ColumnTypes()
-	rows.Next() // some drivers tell of errors only here
-	return types, errors.Join(err, rows.Err(), rows.Close())
 }
 
 // standsAlone asks the database whether -where is a condition without the
@@ -146,7 +122,7 @@ func names(types []*sql.ColumnType) []string {
 // export does not wait for it, and a failure to count is none of the export.
 func (e *export) countRows(ctx context.Context) {
 	var n int64
-	query := "SELECT count(*) FROM " + e.query.From + condition("1 = 1", e.where)
+	query := "SELECT count(*) FROM " + e.source.From() + condition("1 = 1", e.where)
 	if e.db.QueryRowContext(ctx, query).Scan(&n) == nil {
 		e.progress.total.Store(n)
 	}

@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"context"
@@ -97,7 +97,7 @@ func (r *faultyRows) Next(dest []driver.Value) error {
 }
 
 // table returns what Table would for a table of the driver's rows.
-func (f *faulty) table(t *testing.T) (Query[Row, Key], *sql.DB) {
+func (f *faulty) table(t *testing.T) (*Table, *sql.DB) {
 	db := sql.OpenDB(f)
 	t.Cleanup(func() {
 		if open := db.Stats().InUse; open != 0 {
@@ -110,17 +110,15 @@ func (f *faulty) table(t *testing.T) (Query[Row, Key], *sql.DB) {
 			t.Errorf("%d rows are open, %d of %d connections were closed", f.open, f.closed, f.opened)
 		}
 	})
-	l := &tableLayout{dialect: SQLite, table: "t", alias: "t", info: &tableInfo{columns: []columnInfo{
-		{name: "id", primary: 1, format: "%s"}, {name: "name", format: "%s", kind: asBytes}}}}
+	l := &layout{dialect: &postgres, table: "t", alias: "t", info: &tableInfo{columns: []columnInfo{
+		{name: "id", primary: 1, format: "%s"}, {name: "name", format: "%s", conversion: asBytes}}}}
 	l.key = l.info.columns[:1]
 	l.choose(l.info.names())
-	q := Query[Row, Key]{DB: db, Dialect: Postgres, From: "t", Key: []string{"id"}, Position: func(r Row) Key { return r.Key }}
-	l.use(&q)
-	return q, db
+	return &Table{db: db, from: "t", key: []string{"id"}, layout: l}, db
 }
 
 // drain returns what a stream has, as text, and its error.
-func drain(ctx context.Context, q Query[Row, Key], after *Key) (rows []string, end error) {
+func drain(ctx context.Context, q *Table, after *Key) (rows []string, end error) {
 	for row, err := range q.Stream(ctx, after) {
 		if err != nil {
 			return rows, err
@@ -151,8 +149,7 @@ func TestDirectCopies(t *testing.T) {
 }
 
 // TestDirectNotPossible reads through the sql package: where the driver wants
-// a statement to be prepared, where it refuses an argument, in a transaction, and with
-// a Scan that is not Table's.
+// a statement to be prepared, where it refuses an argument, and in a transaction.
 func TestDirectNotPossible(t *testing.T) {
 	t.Run("skip", func(t *testing.T) {
 		f := &faulty{query: func(int) error { return driver.ErrSkip }}
@@ -179,21 +176,9 @@ func TestDirectNotPossible(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tx.Rollback()
-		q.DB = tx
+		q.db = tx
 		rows, err := drain(t.Context(), q, nil)
 		wantAll(t, rows, err)
-	})
-	t.Run("scan", func(t *testing.T) {
-		q, _ := (&faulty{}).table(t)
-		own, scanned := q.Scan, 0
-		q.Scan = func(rows *sql.Rows) (Row, error) {
-			scanned++
-			return own(rows)
-		}
-		rows, err := drain(t.Context(), q, nil)
-		if wantAll(t, rows, err); scanned < len(rows) {
-			t.Errorf("Scan was called %d times", scanned)
-		}
 	})
 }
 
@@ -236,7 +221,7 @@ func TestDirectBadConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.DB = conn
+	q.db = conn
 	if _, err := drain(t.Context(), q, nil); !errors.Is(err, driver.ErrBadConn) || f.queries != 1 {
 		t.Errorf("got %v after %d queries", err, f.queries)
 	}

@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"context"
@@ -9,17 +9,33 @@ import (
 	"strings"
 )
 
-type mysqlDialect struct{}
+// mysql describes MySQL and MariaDB.
+var mysql = dialect{
+	name:          "mysql",
+	quote:         "`",
+	streams:       true,
+	needsTypes:    true,
+	keyFormat:     "%s",
+	keyConversion: mysqlKeyConversion,
+	compare:       compareColumns,
+	argument:      mysqlArgument,
+	param:         mysqlParam,
+	ident:         unquote,
+	describe:      mysqlTable,
+	tables:        mysqlTables,
+	barrier:       mysqlBarrier,
+}
 
-func (mysqlDialect) Name() string             { return "mysql" }
-func (mysqlDialect) Placeholder(int) string   { return "?" }
-func (mysqlDialect) Quote(name string) string { return quoteWith("`", name) }
-func (mysqlDialect) name(ident string) string { return unquote(ident) }
-func (mysqlDialect) needsTypes() bool         { return true }
+func mysqlKeyConversion(column *sql.ColumnType) conversion {
+	if isMySQLText(column.DatabaseTypeName()) {
+		return asText
+	}
+	return asGiven
+}
 
-// argument gives text as text, also where the driver read it as bytes: compared
+// mysqlArgument gives text as text, also where the driver read it as bytes: compared
 // with binary data, text is compared without its collation.
-func (mysqlDialect) argument(v any, column *sql.ColumnType) (any, error) {
+func mysqlArgument(v any, column *sql.ColumnType) (any, error) {
 	if b, ok := v.([]byte); ok && column != nil && isMySQLText(column.DatabaseTypeName()) {
 		return string(b), nil
 	}
@@ -34,9 +50,9 @@ func isMySQLText(typ string) bool {
 	return false
 }
 
-// param casts what is compared with a decimal: the server would compare a decimal
+// mysqlParam casts what is compared with a decimal: the server would compare a decimal
 // with text as floating point numbers, and take neighbours for equal.
-func (mysqlDialect) param(placeholder string, column *sql.ColumnType) string {
+func mysqlParam(placeholder string, column *sql.ColumnType) string {
 	if column.DatabaseTypeName() != "DECIMAL" {
 		return placeholder
 	}
@@ -46,16 +62,12 @@ func (mysqlDialect) param(placeholder string, column *sql.ColumnType) string {
 	return placeholder
 }
 
-func (mysqlDialect) compare(key []string, op string, value func(int) string) string {
-	return compareColumns(key, op, value)
-}
-
-func (mysqlDialect) tables(ctx context.Context, db Querier, schema string) ([]string, error) {
+func mysqlTables(ctx context.Context, db Querier, schema string) ([]string, error) {
 	return queryStrings(ctx, db, `SELECT table_name FROM information_schema.tables
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) ORDER BY 1`, schema)
 }
 
-func (d mysqlDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+func mysqlTable(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
 	var kind, engine string
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		return rows.Scan(&kind, &engine)
@@ -68,13 +80,13 @@ func (d mysqlDialect) describe(ctx context.Context, db Querier, table tableName)
 		return nil, errNoTable
 	}
 	info := &tableInfo{fold: true, view: kind != "BASE TABLE" && kind != "SYSTEM VERSIONED"}
-	if err := d.readIndexes(ctx, db, info, table, engine); err != nil {
+	if err := mysqlIndexes(ctx, db, info, table, engine); err != nil {
 		return nil, err
 	}
-	return info, d.readColumns(ctx, db, info, table)
+	return info, mysqlColumns(ctx, db, info, table)
 }
 
-func (d mysqlDialect) readColumns(ctx context.Context, db Querier, info *tableInfo, table tableName) error {
+func mysqlColumns(ctx context.Context, db Querier, info *tableInfo, table tableName) error {
 	var primary []indexColumn
 	for _, x := range info.indexes {
 		if x.primary {
@@ -89,7 +101,7 @@ func (d mysqlDialect) readColumns(ctx context.Context, db Querier, info *tableIn
 		}
 		c.inexact = typ == "float" || typ == "double"
 		c.enum = typ == "enum" || typ == "set"
-		c.format, c.kind = d.format(typ)
+		c.format, c.conversion = mysqlFormat(typ)
 		c.primary = 1 + slices.IndexFunc(primary, func(p indexColumn) bool { return p.name == c.name })
 		info.columns = append(info.columns, c)
 		return nil
@@ -99,9 +111,9 @@ func (d mysqlDialect) readColumns(ctx context.Context, db Querier, info *tableIn
 		ORDER BY ordinal_position`, table.schema, table.name)
 }
 
-// format returns how Table selects a column, and what it makes of the values. The
+// mysqlFormat returns how a Table selects a column, and what it makes of the values. The
 // text of a date is the same whether the driver parses times or not.
-func (mysqlDialect) format(typ string) (string, cellKind) {
+func mysqlFormat(typ string) (string, conversion) {
 	switch typ {
 	case "date", "datetime", "timestamp", "time":
 		return "CAST(%s AS CHAR)", asText
@@ -122,9 +134,9 @@ func (mysqlDialect) format(typ string) (string, cellKind) {
 	return "%s", asText
 }
 
-// readIndexes reads the B-tree indexes of whole columns. InnoDB appends the primary
+// mysqlIndexes reads the B-tree indexes of whole columns. InnoDB appends the primary
 // key to every other index.
-func (d mysqlDialect) readIndexes(ctx context.Context, db Querier, info *tableInfo, table tableName, engine string) error {
+func mysqlIndexes(ctx context.Context, db Querier, info *tableInfo, table tableName, engine string) error {
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		column, err := scanFolded(rows)
 		if err != nil {
@@ -196,10 +208,10 @@ func scanFolded(rows *sql.Rows) (map[string]string, error) {
 	return byName, nil
 }
 
-// barrier takes a READ lock, which waits for every transaction that has written to
+// mysqlBarrier takes a READ lock, which waits for every transaction that has written to
 // the table and lets no other begin to. The connection is given back as it was; one
 // that cannot be is closed, which gives the lock back, too.
-func (mysqlDialect) barrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
+func mysqlBarrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
 	return withConn(ctx, db, func(conn *sql.Conn) (err error) {
 		var timeout int64
 		if err := conn.QueryRowContext(ctx, "SELECT @@SESSION.lock_wait_timeout").Scan(&timeout); err != nil {

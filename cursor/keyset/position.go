@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"database/sql"
@@ -10,43 +10,6 @@ import (
 	"strings"
 	"time"
 )
-
-// equalFor returns the equality of positions of type P. It is the equality of the
-// values that a database is given, and never asks which of two comes first.
-func equalFor[P any]() func(a, b P) bool {
-	var equal func(a, b P) bool
-	switch f := any(&equal).(type) {
-	case *func(a, b int64) bool:
-		*f = func(a, b int64) bool { return a == b }
-	case *func(a, b int) bool:
-		*f = func(a, b int) bool { return a == b }
-	case *func(a, b string) bool:
-		*f = func(a, b string) bool { return a == b }
-	case *func(a, b time.Time) bool:
-		*f = time.Time.Equal
-	case *func(a, b Key) bool:
-		*f = Key.equal
-	}
-	if equal != nil {
-		return equal
-	}
-	t := reflect.TypeFor[P]()
-	switch {
-	case !isSingle(t) && allExported(t):
-		return func(a, b P) bool {
-			va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
-			for i := range va.NumField() {
-				if !equalValues(va.Field(i).Interface(), vb.Field(i).Interface()) {
-					return false
-				}
-			}
-			return true
-		}
-	case t.Kind() == reflect.Array && t.Comparable():
-		return func(a, b P) bool { return any(a) == any(b) }
-	}
-	return func(a, b P) bool { return equalValues(a, b) }
-}
 
 var (
 	valuerType = reflect.TypeFor[driver.Valuer]()
@@ -170,16 +133,16 @@ func bytesOf(v any) any {
 }
 
 // scanPosition reads a position from a row that has the key columns only, into a
-// Key by their kinds. It is what Latest and Split use; a stream takes positions from
+// Key by their conversions. It is what Latest and Split use; a stream takes positions from
 // its items.
-func scanPosition[P any](rows *sql.Rows, kinds []cellKind) (P, error) {
+func scanPosition[P any](rows *sql.Rows, conversions []conversion) (P, error) {
 	var p P
-	dest := make([]any, len(kinds))
+	dest := make([]any, len(conversions))
 	v := reflect.ValueOf(&p).Elem()
 	if key, ok := any(&p).(*Key); ok {
-		*key = make(Key, len(kinds))
-		for i, kind := range kinds {
-			dest[i] = &cell{&(*key)[i], kind}
+		*key = make(Key, len(conversions))
+		for i, c := range conversions {
+			dest[i] = &cell{&(*key)[i], c}
 		}
 	} else if isSingle(v.Type()) {
 		dest[0] = scanInto(v)
@@ -217,7 +180,7 @@ func (a byteArray) Scan(src any) error {
 		b = decoded
 	}
 	if !ok || len(b) != a.v.Len() {
-		return errors.New("cursor: cannot read a " + a.v.Type().String() + " from " + fmt.Sprintf("%T", src))
+		return errors.New("keyset: cannot read a " + a.v.Type().String() + " from " + fmt.Sprintf("%T", src))
 	}
 	reflect.Copy(a.v, reflect.ValueOf(b))
 	return nil

@@ -1,7 +1,6 @@
-package cursor
+package keyset
 
 import (
-	"bytes"
 	"database/sql/driver"
 	"encoding/base64"
 	"encoding/json"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"example.com/pipeline/cursor/internal/paging"
 )
 
 // A Key is the position of a row by the values of its key columns, in order. It
@@ -20,18 +21,18 @@ import (
 //
 // In JSON a Key is an array with one object a value, and the object's name is the
 // value's type, so that it comes back as it was: {"int":"-5"}, {"uint":"5"},
-// {"text":"é"}, {"bytes":"AAE="}, {"time":"2006-01-02T15:04:05.123456Z"},
+// {"text":"é"}, {"bytes":"AAE="}, {"time":"1136239445.123456000+0"},
 // {"float":"0.1"}, {"bool":true}. Numbers are text there, since JSON readers
-// round large ones. Text that is not valid UTF-8 is {"text64":"/w=="}, and a year
-// that has not four digits, or is before 0, has a sign: -0043-03-15T00:00:00Z is of 44
-// BC. A value that would not come back exactly is an error of MarshalJSON: a NaN, NULL,
-// and any other type.
+// round large ones. A time is Unix seconds, nine digits of a second, and the offset
+// from UTC in seconds. Text that is not valid UTF-8 is {"text64":"/w=="}. A value that
+// would not come back exactly is an error of MarshalJSON: a NaN, NULL, and any other
+// type.
 type Key []any
 
 // MarshalJSON implements [json.Marshaler].
 func (k Key) MarshalJSON() ([]byte, error) {
 	if len(k) == 0 {
-		return nil, errors.New("cursor: a Key without values is no position")
+		return nil, errors.New("keyset: a Key without values is no position")
 	}
 	out := []byte{'['}
 	for i, v := range k {
@@ -40,11 +41,11 @@ func (k Key) MarshalJSON() ([]byte, error) {
 		}
 		kind, value, err := encodeKeyValue(v)
 		if err != nil {
-			return nil, fmt.Errorf("cursor: value %d of the key: %w", i+1, err)
+			return nil, fmt.Errorf("keyset: value %d of the key: %w", i+1, err)
 		}
 		text, err := json.Marshal(value)
 		if err != nil {
-			return nil, fmt.Errorf("cursor: value %d of the key: %w", i+1, err)
+			return nil, fmt.Errorf("keyset: value %d of the key: %w", i+1, err)
 		}
 		out = append(out, `{"`...)
 		out = append(out, kind...)
@@ -70,7 +71,7 @@ func encodeKeyValue(v any) (kind string, value any, err error) {
 	case []byte:
 		return "bytes", base64.StdEncoding.EncodeToString(v), nil
 	case time.Time:
-		return encodeKeyTime(v)
+		return "time", encodeTime(v), nil
 	case driver.Valuer:
 		inner, err := v.Value()
 		if err != nil {
@@ -99,73 +100,56 @@ func encodeKeyValue(v any) (kind string, value any, err error) {
 	return "", nil, fmt.Errorf("a %T cannot be stored as a position", v)
 }
 
-// encodeKeyTime keeps the instant with all its digits, and the offset from UTC
-// too, because a database column without a time zone stores the clock's reading.
-func encodeKeyTime(t time.Time) (kind string, value any, err error) {
-	for _, t := range []time.Time{t, t.UTC()} {
-		text := formatKeyTime(t)
-		// Offsets with seconds do not come back.
-		if back, err := parseKeyTime(text); err == nil && back.Equal(t) {
-			return "time", text, nil
-		}
-	}
-	return "", nil, fmt.Errorf("the time %v is outside the years -%d to %[2]d that a Key can hold; take another column as the key", t, maxYear)
+// encodeTime keeps the instant with all its digits: Unix seconds and nanoseconds. It keeps
+// the offset from UTC, too, in seconds, because a database column without a time zone
+// stores the clock's reading.
+func encodeTime(t time.Time) string {
+	_, offset := t.Zone()
+	return fmt.Sprintf("%d.%09d%+d", t.Unix(), t.Nanosecond(), offset)
 }
 
-// sameCalendar has years with four digits for all others: the calendar repeats itself
-// after 400 years.
-func sameCalendar(year int) int { return 2000 + (year%400+400)%400 }
-
-// formatKeyTime is [time.Time.Format] with RFC 3339, but for years outside of 0 to 9999,
-// which get a sign as in ISO 8601.
-func formatKeyTime(t time.Time) string {
-	year := t.Year()
-	if year >= 0 && year <= 9999 {
-		return t.Format(time.RFC3339Nano)
+// decodeTime is the inverse of encodeTime.
+func decodeTime(text string) (time.Time, error) {
+	bad := fmt.Errorf("%q is no time: it must be Unix seconds, nine digits of a second, and an offset from UTC in seconds, as in 1136239445.123456000-25200", text)
+	seconds, rest, ok := strings.Cut(text, ".")
+	if !ok || len(rest) < len("000000000+0") {
+		return time.Time{}, bad
 	}
-	text := t.AddDate(sameCalendar(year)-year, 0, 0).Format(time.RFC3339Nano)
-	return fmt.Sprintf("%+05d", year) + text[len("2000"):]
-}
-
-const maxYear = 999_999 // no database knows one that is further away
-
-// parseKeyTime is the inverse of formatKeyTime.
-func parseKeyTime(text string) (time.Time, error) {
-	if text == "" || text[0] != '+' && text[0] != '-' {
-		return time.Parse(time.RFC3339Nano, text)
+	s, err1 := strconv.ParseInt(seconds, 10, 64)
+	n, err2 := strconv.ParseUint(rest[:9], 10, 32)
+	offset, err3 := strconv.ParseInt(rest[9:], 10, 32)
+	t := time.Unix(s, int64(n)).UTC()
+	if offset != 0 {
+		t = t.In(time.FixedZone("", int(offset)))
 	}
-	digits, _, _ := strings.Cut(text[1:], "-")
-	year, err := strconv.Atoi(text[:1+len(digits)])
-	if err != nil || year < -maxYear || year > maxYear {
-		return time.Time{}, fmt.Errorf("the year of the time %q is none", text)
+	if err1 != nil || err2 != nil || err3 != nil || encodeTime(t) != text {
+		return time.Time{}, bad
 	}
-	same := sameCalendar(year)
-	t, err := time.Parse(time.RFC3339Nano, strconv.Itoa(same)+text[1+len(digits):])
-	return t.AddDate(year-same, 0, 0), err
+	return t, nil
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. Integers come back as int64 or
 // uint64, as they were written.
 func (k *Key) UnmarshalJSON(data []byte) error {
 	if !utf8.Valid(data) {
-		return errors.New("cursor: a stored key is not valid UTF-8")
+		return errors.New("keyset: a stored key is not valid UTF-8")
 	}
 	var values []map[string]json.RawMessage
 	if err := json.Unmarshal(data, &values); err != nil {
-		return fmt.Errorf("cursor: a stored key: %w", err)
+		return fmt.Errorf("keyset: a stored key: %w", err)
 	}
 	if len(values) == 0 {
-		return errors.New("cursor: a stored key has no values")
+		return errors.New("keyset: a stored key has no values")
 	}
 	key := make(Key, len(values))
 	for i, typed := range values {
 		if len(typed) != 1 {
-			return fmt.Errorf("cursor: value %d of a stored key has %d types, want one", i+1, len(typed))
+			return fmt.Errorf("keyset: value %d of a stored key has %d types, want one", i+1, len(typed))
 		}
 		for kind, raw := range typed {
 			v, err := decodeKeyValue(kind, raw)
 			if err != nil {
-				return fmt.Errorf("cursor: value %d of a stored key: %w", i+1, err)
+				return fmt.Errorf("keyset: value %d of a stored key: %w", i+1, err)
 			}
 			key[i] = v
 		}
@@ -205,7 +189,7 @@ func decodeKeyValue(kind string, raw json.RawMessage) (any, error) {
 		b, err := base64.StdEncoding.Strict().DecodeString(text)
 		return string(b), err
 	case "time":
-		return parseKeyTime(text)
+		return decodeTime(text)
 	case "float":
 		f, err := strconv.ParseFloat(text, 64)
 		if err == nil && math.IsNaN(f) {
@@ -216,9 +200,9 @@ func decodeKeyValue(kind string, raw json.RawMessage) (any, error) {
 	return nil, fmt.Errorf("unknown type %q; was it written by a newer version?", kind)
 }
 
-// equal reports whether two keys hold the same values. It compares values, not
-// their order: that is the database's business.
-func (k Key) equal(other Key) bool {
+// Equal reports whether two keys hold the same values. It never asks which of two comes
+// first: that is the database's business.
+func (k Key) Equal(other Key) bool {
 	if len(k) != len(other) {
 		return false
 	}
@@ -230,7 +214,7 @@ func (k Key) equal(other Key) bool {
 	return true
 }
 
-// equalValues compares two values of key columns.
+// equalValues is [paging.Equal], in less time for what most keys are made of.
 func equalValues(a, b any) bool {
 	switch a := a.(type) {
 	case int64:
@@ -239,20 +223,9 @@ func equalValues(a, b any) bool {
 	case string:
 		b, ok := b.(string)
 		return ok && a == b
-	case []byte:
-		b, ok := b.([]byte)
-		return ok && bytes.Equal(a, b)
-	case time.Time:
-		b, ok := b.(time.Time)
-		return ok && a.Equal(b)
-	case driver.Valuer:
-		b, ok := b.(driver.Valuer)
-		if !ok {
-			return false
-		}
-		av, aerr := a.Value()
-		bv, berr := b.Value()
-		return aerr == nil && berr == nil && equalValues(av, bv)
 	}
-	return reflect.DeepEqual(a, b)
+	return paging.Equal(a, b)
 }
+
+// CopyFrom makes k a copy of other, in memory of its own.
+func (k *Key) CopyFrom(other Key) { *k = append((*k)[:0], other...) }

@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"errors"
@@ -26,16 +26,16 @@ var (
 
 // parseFrom reports whether From is one table, with an alias or without, and
 // takes it apart.
-func parseFrom(d Dialect, from string) (tableName, bool) {
+func parseFrom(d *dialect, from string) (tableName, bool) {
 	m := oneTable.FindStringSubmatch(from)
 	if m == nil || reserved(m[1]) || reserved(m[2]) {
 		return tableName{}, false
 	}
 	parts := nameParts.FindAllString(m[1], -1)
 	last := parts[len(parts)-1]
-	t := tableName{name: d.name(last), text: m[1], alias: m[2]}
+	t := tableName{name: d.ident(last), text: m[1], alias: m[2]}
 	if len(parts) == 2 {
-		t.schema = d.name(parts[0])
+		t.schema = d.ident(parts[0])
 	}
 	if t.alias == "" {
 		t.alias = last
@@ -56,12 +56,12 @@ func reserved(word string) bool {
 
 // parseColumn returns the name of a key column, without what qualifies it; false
 // for an expression.
-func parseColumn(d Dialect, key string) (string, bool) {
+func parseColumn(d *dialect, key string) (string, bool) {
 	if !qualified.MatchString(key) {
 		return "", false
 	}
 	parts := nameParts.FindAllString(key, -1)
-	return d.name(parts[len(parts)-1]), true
+	return d.ident(parts[len(parts)-1]), true
 }
 
 // unquote returns the name that an identifier stands for.
@@ -78,11 +78,6 @@ func unquote(ident string) string {
 		return inner
 	}
 	return ident
-}
-
-// quoteWith puts a name into quotes, and doubles those that it has.
-func quoteWith(quote, name string) string {
-	return quote + strings.ReplaceAll(name, quote, quote+quote) + quote
 }
 
 // errNoTable is a dialect's answer where the catalog has no such table.

@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"slices"
@@ -15,16 +15,16 @@ type tableInfo struct {
 
 // A columnInfo is what the catalog says of a column.
 type columnInfo struct {
-	name     string
-	typ      string // as the database writes it
-	notNull  bool
-	maybe    bool     // not declared NOT NULL, but part of a primary key: SQLite lets NULLs in
-	primary  int      // place in the primary key, from 1; 0 if it is not in it
-	inexact  bool     // floating point
-	enum     bool     // ENUM or SET
-	implicit bool     // not part of SELECT *: SQLite's rowid
-	format   string   // how Table selects it, with %s for its name
-	kind     cellKind // what Table makes of its values
+	name       string
+	typ        string // as the database writes it
+	notNull    bool
+	maybe      bool       // not declared NOT NULL, but part of a primary key: SQLite lets NULLs in
+	primary    int        // place in the primary key, from 1; 0 if it is not in it
+	inexact    bool       // floating point
+	enum       bool       // ENUM or SET
+	implicit   bool       // not part of SELECT *: SQLite's rowid
+	format     string     // how Table selects it, with %s for its name
+	conversion conversion // what Table makes of its values
 }
 
 // An indexInfo is an index of whole columns on all rows.

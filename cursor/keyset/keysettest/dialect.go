@@ -1,4 +1,6 @@
-package cursortest
+// Package keysettest checks that package keyset reads a database as it should, in the
+// manner of testing/fstest: call it from a test of your own.
+package keysettest
 
 import (
 	"context"
@@ -7,19 +9,19 @@ import (
 	"slices"
 	"testing"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // TestDialect checks that keyset pages work on db: with the driver that opened it, its
-// version and its settings. It makes the table cursortest_rows, which must not be
+// version and its settings. It makes the table keysettest_rows, which must not be
 // there before, and drops it at the end.
 //
 // It reads the table in both directions, resumed from every row, in pages of several
 // sizes and with a bound and a condition, by an integer beyond 2^53, by a string and
 // by both together. It leaves out that the pages are read by an index: that depends on
 // your tables, and EXPLAIN tells.
-func TestDialect(t *testing.T, db *sql.DB, d cursor.Dialect) {
-	const table = "cursortest_rows"
+func TestDialect(t *testing.T, db *sql.DB, d keyset.Dialect) {
+	const table = "keysettest_rows"
 	exec := func(ctx context.Context, statement string, args ...any) {
 		t.Helper()
 		if _, err := db.ExecContext(ctx, statement, args...); err != nil {
@@ -58,15 +60,15 @@ type keyedRow struct {
 }
 
 // testKey reads the table by one key.
-func testKey[P comparable](t *testing.T, db *sql.DB, d cursor.Dialect, key []string, position func(keyedRow) P) {
-	q := cursor.Query[keyedRow, P]{
-		DB: db, Dialect: d, Select: "id, name, part", From: "cursortest_rows", Key: key,
+func testKey[P comparable](t *testing.T, db *sql.DB, d keyset.Dialect, key []string, position func(keyedRow) P) {
+	q := keyset.Query[keyedRow, P]{
+		DB: db, Dialect: d, Select: "id, name, part", From: "keysettest_rows", Key: key,
 		Scan:     func(rows *sql.Rows) (r keyedRow, err error) { return r, rows.Scan(&r.id, &r.name, &r.part) },
 		Position: position,
 	}
-	read := func(q cursor.Query[keyedRow, P], after *P, size int) []P {
+	read := func(q keyset.Query[keyedRow, P], after *P, size int) []P {
 		t.Helper()
-		q.Page.Size = size
+		q.Page.Size, q.Page.Max = size, size
 		var all []P
 		for r, err := range q.Stream(t.Context(), after) {
 			if err != nil {

@@ -1,4 +1,4 @@
-package cursor_test
+package keyset_test
 
 import (
 	"database/sql"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 func TestKeyJSON(t *testing.T) {
@@ -28,13 +28,12 @@ func TestKeyJSON(t *testing.T) {
 		{"", `{"text":""}`, nil},
 		{[]byte{0, 0xff}, `{"bytes":"AP8="}`, nil},
 		{[]byte{}, `{"bytes":""}`, nil},
-		{at, `{"time":"2024-02-29T23:59:59.123456789-03:30"}`, nil},
-		{time.Date(1800, 1, 1, 0, 0, 0, 1, time.FixedZone("LMT", 53*60+28)), `{"time":"1799-12-31T23:06:32.000000001Z"}`,
-			time.Date(1799, 12, 31, 23, 6, 32, 1, time.UTC)},
-		{time.Date(-43, 3, 15, 12, 0, 0, 1, time.UTC), `{"time":"-0043-03-15T12:00:00.000000001Z"}`, nil},
-		{time.Date(-4712, 2, 29, 0, 0, 0, 0, time.UTC), `{"time":"-4712-02-29T00:00:00Z"}`, nil},
-		{time.Date(-1, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600)), `{"time":"-0001-12-31T23:00:00-01:00"}`, nil},
-		{time.Date(294276, 12, 31, 23, 59, 59, 999999000, time.UTC), `{"time":"+294276-12-31T23:59:59.999999Z"}`, nil},
+		{at, `{"time":"1709263799.123456789-12600"}`, nil},
+		{time.Date(1800, 1, 1, 0, 0, 0, 1, time.FixedZone("LMT", 53*60+28)), `{"time":"-5364665608.000000001+3208"}`, nil},
+		{time.Date(-43, 3, 15, 12, 0, 0, 1, time.UTC), `{"time":"-63517780800.000000001+0"}`, nil},
+		{time.Date(-4712, 2, 29, 0, 0, 0, 0, time.UTC), `{"time":"-210858422400.000000000+0"}`, nil},
+		{time.Date(294276, 12, 31, 23, 59, 59, 999999000, time.UTC), `{"time":"9224318015999.999999000+0"}`, nil},
+		{time.Time{}, `{"time":"-62135596800.000000000+0"}`, nil},
 		{"a\xff\x00", `{"text64":"Yf8A"}`, nil},
 		{0.1, `{"float":"0.1"}`, nil},
 		{math.Inf(-1), `{"float":"-Inf"}`, nil},
@@ -42,13 +41,13 @@ func TestKeyJSON(t *testing.T) {
 		{true, `{"bool":true}`, nil},
 		{sql.NullInt64{Int64: 7, Valid: true}, `{"int":"7"}`, int64(7)},
 	} {
-		data, err := json.Marshal(cursor.Key{test.in})
+		data, err := json.Marshal(keyset.Key{test.in})
 		var want, got any
 		if json.Unmarshal([]byte("["+test.json+"]"), &want) != nil || json.Unmarshal(data, &got) != nil || err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%#v: got %s, %v", test.in, data, err)
 			continue
 		}
-		var back cursor.Key
+		var back keyset.Key
 		if err := json.Unmarshal(data, &back); err != nil {
 			t.Errorf("%s: %v", data, err)
 			continue
@@ -58,7 +57,7 @@ func TestKeyJSON(t *testing.T) {
 			out = test.in
 		}
 		if wanted, ok := out.(time.Time); ok {
-			if got, ok := back[0].(time.Time); !ok || !got.Equal(wanted) {
+			if got, ok := back[0].(time.Time); !ok || !got.Equal(wanted) || got.Format(time.DateTime) != wanted.Format(time.DateTime) {
 				t.Errorf("%s: got %v, want %v", data, back[0], wanted)
 			}
 		} else if !reflect.DeepEqual(back[0], out) {
@@ -74,23 +73,22 @@ func TestKeyRefuses(t *testing.T) {
 	}{
 		{nil, "NULL"},
 		{math.NaN(), "NaN"},
-		{time.Date(1_000_000, 1, 1, 0, 0, 0, 0, time.UTC), "take another column as the key"},
 		{sql.NullString{}, "NULL"},
 		{struct{}{}, "cannot be stored"},
 		{[]int{1}, "cannot be stored"},
 	} {
-		if data, err := json.Marshal(cursor.Key{test.value}); err == nil || !strings.Contains(err.Error(), test.want) {
+		if data, err := json.Marshal(keyset.Key{test.value}); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v: got %s, %v; want an error about %s", test.value, data, err, test.want)
 		}
 	}
-	if data, err := json.Marshal(cursor.Key{}); err == nil {
+	if data, err := json.Marshal(keyset.Key{}); err == nil {
 		t.Errorf("an empty key became %s", data)
 	}
 	for _, data := range []string{`null`, `[]`, `{}`, `[{}]`, `[null]`, `[1]`, `[{"int":1}]`, `[{"int":"1","text":"1"}]`, `[{"int":"9223372036854775808"}]`,
-		`[{"uint":"-1"}]`, `[{"bytes":"A"}]`, `[{"time":"yesterday"}]`, `[{"time":"+"}]`, `[{"time":"-0043"}]`,
-		`[{"time":"+9223372036854775807-01-01T00:00:00Z"}]`, `[{"text64":"A"}]`, `[{"float":"NaN"}]`, `[{"bool":"true"}]`, `[{"what":"1"}]`,
+		`[{"uint":"-1"}]`, `[{"bytes":"A"}]`, `[{"time":"yesterday"}]`, `[{"time":"+"}]`, `[{"time":"1."}]`, `[{"time":"1.00000000+0"}]`,
+		`[{"time":"1.000000000"}]`, `[{"time":"1.-00000001+0"}]`, `[{"time":"01.000000000+0"}]`, `[{"time":"1.000000000+99999999999"}]`, `[{"text64":"A"}]`, `[{"float":"NaN"}]`, `[{"bool":"true"}]`, `[{"what":"1"}]`,
 		"[{\"text\":\"\xff\"}]", `[{"text":null}]`} {
-		key := cursor.Key{"untouched"}
+		key := keyset.Key{"untouched"}
 		if err := json.Unmarshal([]byte(data), &key); err == nil {
 			t.Errorf("%s became %v", data, key)
 		} else if key[0] != "untouched" {
@@ -101,12 +99,12 @@ func TestKeyRefuses(t *testing.T) {
 
 // FuzzKey shows that any JSON is refused or gives a key that comes back as it is.
 func FuzzKey(f *testing.F) {
-	f.Add([]byte(`[{"int":"-1"},{"uint":"1"},{"text":"é"},{"bytes":"AP8="},{"time":"2024-02-29T23:59:59.1Z"},{"float":"1e300"},{"bool":true}]`))
-	f.Add([]byte(`[{"time":"2024-02-29T23:59:59.1+23:59"}]`))
+	f.Add([]byte(`[{"int":"-1"},{"uint":"1"},{"text":"é"},{"bytes":"AP8="},{"time":"1709251199.100000000+0"},{"float":"1e300"},{"bool":true}]`))
+	f.Add([]byte(`[{"time":"1709251199.100000000+86340"}]`))
 	f.Add([]byte(`[{"float":"0x1p-2"}]`))
-	f.Add([]byte(`[{"time":"-0043-02-28T23:59:59.1-23:59"},{"time":"+10000-01-01T00:00:00+23:59"},{"text64":"/w=="}]`))
+	f.Add([]byte(`[{"time":"-63517954800.000000001-86340"},{"time":"9224318015999.999999000+1"},{"text64":"/w=="}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var key cursor.Key
+		var key keyset.Key
 		if json.Unmarshal(data, &key) != nil {
 			return
 		}
@@ -114,7 +112,7 @@ func FuzzKey(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s was read, but cannot be written: %v", data, err)
 		}
-		var back cursor.Key
+		var back keyset.Key
 		if err := json.Unmarshal(stored, &back); err != nil {
 			t.Fatalf("%s: %v", stored, err)
 		}

@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"crypto/sha256"
@@ -12,20 +12,13 @@ import (
 	"time"
 )
 
-// Fingerprint identifies what the query reads, in every process and on every
-// machine alike: From, Where, Args, Key, Desc and Select. Until, Page and Hint may
-// change without harm to a position, and Dialect and DB are taken for granted. Give
-// it to [WithFingerprint], and a checkpoint of another query is refused.
-//
-// An argument counts with its value and kind: the integer 1 and the text "1" are
-// different, int and int64 are not. It panics where an argument has no value that
-// is the same in every process, such as a function or a channel.
-func (q Query[T, P]) Fingerprint() string {
+// fingerprint identifies what is read: see [Query.Fingerprint].
+func fingerprint(from, where, columns string, desc bool, key []string, args []any) string {
 	h := sha256.New()
-	writeText(h, "cursor query 1", q.From, q.Where, q.Select, fmt.Sprint(q.Desc))
-	writeText(h, fmt.Sprint(len(q.Key)))
-	writeText(h, q.Key...)
-	for _, a := range q.Args {
+	writeText(h, "keyset query 1", from, where, columns, fmt.Sprint(desc))
+	writeText(h, fmt.Sprint(len(key)))
+	writeText(h, key...)
+	for _, a := range args {
 		writeText(h, argumentText(a))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
@@ -75,7 +68,7 @@ func argumentText(a any) string {
 	// What is left are types of the driver's, such as arrays.
 	text, err := json.Marshal(a)
 	if err != nil {
-		panic(fmt.Sprintf("cursor.Query.Fingerprint: an argument must have a value of its own, got a %T: %v", a, err))
+		panic(fmt.Sprintf("keyset.Query.Fingerprint: an argument must have a value of its own, got a %T: %v", a, err))
 	}
 	return fmt.Sprintf("%T %s", a, text)
 }

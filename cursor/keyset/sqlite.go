@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"context"
@@ -9,24 +9,33 @@ import (
 	"strings"
 )
 
-type sqliteDialect struct{}
-
-func (sqliteDialect) Name() string             { return "sqlite" }
-func (sqliteDialect) Placeholder(int) string   { return "?" }
-func (sqliteDialect) Quote(name string) string { return quoteWith(`"`, name) }
-func (sqliteDialect) name(ident string) string { return unquote(ident) }
-func (sqliteDialect) needsTypes() bool         { return false }
-func (sqliteDialect) param(placeholder string, _ *sql.ColumnType) string {
-	return placeholder
+// sqlite describes SQLite. An open statement makes a writer fail at once there, unless
+// the database is in WAL mode, and its drivers read as they are asked.
+var sqlite = dialect{
+	name:          "sqlite",
+	quote:         sqliteMark,
+	lazy:          true,
+	mixesTypes:    true,
+	storedKeys:    true,
+	keyFormat:     "+%s", // the stored value, whatever the column is declared as
+	keyConversion: func(*sql.ColumnType) conversion { return asStored },
+	compare:       compareRows,
+	argument:      sqliteArgument,
+	param:         plainParam,
+	ident:         unquote,
+	describe:      sqliteTable,
+	tables:        sqliteTables,
+	barrier:       sqliteBarrier,
+	checkResult:   sqliteCheckResult,
 }
 
-func (sqliteDialect) compare(key []string, op string, value func(int) string) string {
-	return compareRows(key, op, value)
-}
+const sqliteMark = `"`
 
-// argument refuses times: the database has none, and compares the text that the
+func sqliteQuote(name string) string { return quoteWith(sqliteMark, name) }
+
+// sqliteArgument refuses times: the database has none, and compares the text that the
 // driver writes for one with the text that is stored, which may be another.
-func (sqliteDialect) argument(v any, _ *sql.ColumnType) (any, error) {
+func sqliteArgument(v any, _ *sql.ColumnType) (any, error) {
 	if isTime(v) {
 		return nil, fmt.Errorf("%w: SQLite has no times, and the text that a driver writes for one need not be the text that is stored; "+
 			"select the stored text as +column and scan it into a string", ErrPosition)
@@ -34,12 +43,12 @@ func (sqliteDialect) argument(v any, _ *sql.ColumnType) (any, error) {
 	return bytesOf(v), nil
 }
 
-func (sqliteDialect) tables(ctx context.Context, db Querier, schema string) ([]string, error) {
+func sqliteTables(ctx context.Context, db Querier, schema string) ([]string, error) {
 	return queryStrings(ctx, db, `SELECT name FROM pragma_table_list
 		WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' AND type <> 'shadow' AND (? = '' OR schema = ? COLLATE NOCASE)`, schema, schema)
 }
 
-func (d sqliteDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+func sqliteTable(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
 	var schema, name, kind string
 	var withoutRowid bool
 	found := false
@@ -59,18 +68,18 @@ func (d sqliteDialect) describe(ctx context.Context, db Querier, table tableName
 		return nil, errNoTable
 	}
 	info := &tableInfo{view: kind != "table", fold: true}
-	if err := d.readColumns(ctx, db, info, schema, name); err != nil {
+	if err := sqliteColumns(ctx, db, info, schema, name); err != nil {
 		return nil, err
 	}
-	if err := d.readIndexes(ctx, db, info, schema, name); err != nil {
+	if err := sqliteIndexes(ctx, db, info, schema, name); err != nil {
 		return nil, err
 	}
-	d.addRowid(info, withoutRowid)
+	addRowid(info, withoutRowid)
 	return info, nil
 }
 
-// readColumns reads the table's columns, without those that SELECT * leaves out.
-func (d sqliteDialect) readColumns(ctx context.Context, db Querier, info *tableInfo, schema, name string) error {
+// sqliteColumns reads the table's columns, without those that SELECT * leaves out.
+func sqliteColumns(ctx context.Context, db Querier, info *tableInfo, schema, name string) error {
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
 		if err := rows.Scan(&c.name, &c.typ, &c.notNull, &c.primary); err != nil {
@@ -111,9 +120,9 @@ func sqliteAffinity(typ string) string {
 	return "NUMERIC"
 }
 
-// readIndexes reads the table's indexes, without partial ones and those on
+// sqliteIndexes reads the table's indexes, without partial ones and those on
 // expressions.
-func (d sqliteDialect) readIndexes(ctx context.Context, db Querier, info *tableInfo, schema, name string) error {
+func sqliteIndexes(ctx context.Context, db Querier, info *tableInfo, schema, name string) error {
 	var indexes []indexInfo
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		var x indexInfo
@@ -135,7 +144,7 @@ func (d sqliteDialect) readIndexes(ctx context.Context, db Querier, info *tableI
 		return err
 	}
 	for _, x := range indexes {
-		usable, err := d.sameCollation(ctx, db, d.Quote(schema)+"."+d.Quote(name), x)
+		usable, err := sameCollation(ctx, db, sqliteQuote(schema)+"."+sqliteQuote(name), x)
 		if err != nil {
 			return err
 		}
@@ -149,7 +158,7 @@ func (d sqliteDialect) readIndexes(ctx context.Context, db Querier, info *tableI
 // sameCollation reports whether an index has whole columns, compared as the table
 // compares them. No catalog tells the collation of a column, but the planner uses
 // an index for equality only where the two agree.
-func (d sqliteDialect) sameCollation(ctx context.Context, db Querier, table string, x indexInfo) (bool, error) {
+func sameCollation(ctx context.Context, db Querier, table string, x indexInfo) (bool, error) {
 	var conditions []string
 	for _, c := range x.columns {
 		if c.extra {
@@ -158,7 +167,7 @@ func (d sqliteDialect) sameCollation(ctx context.Context, db Querier, table stri
 		if c.name == "" {
 			return false, nil // an expression
 		}
-		conditions = append(conditions, d.Quote(c.name)+" = ?")
+		conditions = append(conditions, sqliteQuote(c.name)+" = ?")
 	}
 	args := make([]any, len(conditions))
 	for i := range args {
@@ -168,7 +177,7 @@ func (d sqliteDialect) sameCollation(ctx context.Context, db Querier, table stri
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		var id, parent, unused int
 		return rows.Scan(&id, &parent, &unused, &plan)
-	}, "EXPLAIN QUERY PLAN SELECT 1 FROM "+table+" INDEXED BY "+d.Quote(x.name)+" WHERE "+strings.Join(conditions, " AND "), args...)
+	}, "EXPLAIN QUERY PLAN SELECT 1 FROM "+table+" INDEXED BY "+sqliteQuote(x.name)+" WHERE "+strings.Join(conditions, " AND "), args...)
 	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "no query solution") {
 		return false, nil
 	}
@@ -177,7 +186,7 @@ func (d sqliteDialect) sameCollation(ctx context.Context, db Querier, table stri
 
 // addRowid makes an index of the rowid, by which a table is sorted that is not
 // WITHOUT ROWID. A single column INTEGER PRIMARY KEY is another name of it.
-func (sqliteDialect) addRowid(info *tableInfo, withoutRowid bool) {
+func addRowid(info *tableInfo, withoutRowid bool) {
 	if info.view {
 		return
 	}
@@ -209,9 +218,9 @@ func (sqliteDialect) addRowid(info *tableInfo, withoutRowid bool) {
 	}
 }
 
-// barrier takes the database's single write lock, so that no other writer has
+// sqliteBarrier takes the database's single write lock, so that no other writer has
 // anything open.
-func (sqliteDialect) barrier(ctx context.Context, db Querier, _ tableName, read func(Querier) error) error {
+func sqliteBarrier(ctx context.Context, db Querier, _ tableName, read func(Querier) error) error {
 	return withConn(ctx, db, func(conn *sql.Conn) (err error) {
 		var timeout int
 		if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
@@ -242,4 +251,25 @@ func setPragma(ctx context.Context, conn *sql.Conn, name string, value int) erro
 	for rows.Next() {
 	}
 	return errors.Join(rows.Err(), rows.Close())
+}
+
+// sqliteCheckResult refuses a key column that the driver turns into a time. The stored
+// text has many forms ("2006-01-02 15:04:05", with a T, with a zone), and what the driver
+// writes for a time is another: compared as text, rows would be skipped in silence.
+func sqliteCheckResult(columns []*sql.ColumnType, key []string) error {
+	for _, t := range columns {
+		switch strings.ToUpper(t.DatabaseTypeName()) {
+		case "DATE", "DATETIME", "TIMESTAMP":
+		default:
+			continue
+		}
+		for _, k := range key {
+			parts := nameParts.FindAllString(k, -1)
+			if len(parts) > 0 && strings.EqualFold(unquote(parts[len(parts)-1]), t.Name()) {
+				return fmt.Errorf("%w: drivers change the stored text of the %s column %s; select its text with +%s AS %s_text and scan that into a string",
+					ErrPosition, t.DatabaseTypeName(), t.Name(), k, t.Name())
+			}
+		}
+	}
+	return nil
 }

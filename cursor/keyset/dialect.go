@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"context"
@@ -24,45 +24,98 @@ type Dialect interface {
 	// Quote returns a name as an identifier, whatever characters it has.
 	Quote(name string) string
 
-	// compare returns the condition that the key is behind a position, with the
-	// operator > or <, or at it, too, with >= or <=. value adds the ith value of the
-	// position to the statement's arguments and returns what stands for it.
-	compare(key []string, op string, value func(i int) string) string
-
-	// argument returns a value of a position as the driver must be given it. column
-	// is nil where the type of the column is not known.
-	argument(v any, column *sql.ColumnType) (any, error)
-
-	// param returns what compares a parameter with a column exactly: the placeholder
-	// itself, or a cast around it.
-	param(placeholder string, column *sql.ColumnType) string
-
-	// needsTypes reports whether argument and param need the column's type.
-	needsTypes() bool
-
-	// name returns an identifier, as a statement has it, as the catalog has it.
-	name(ident string) string
-
-	// describe reads the catalog. It returns errNoTable where there is no such table.
-	describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error)
-
-	// tables lists the tables and views in a schema, "" for the one in use.
-	tables(ctx context.Context, db Querier, schema string) ([]string, error)
-
-	// barrier calls read at a moment when no open transaction has written to the
-	// table, and none can begin to.
-	barrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error
+	dialect() *dialect
 }
 
 // The dialects.
 var (
 	// SQLite is for SQLite 3.37 or newer.
-	SQLite Dialect = sqliteDialect{}
+	SQLite Dialect = &sqlite
 	// Postgres is for PostgreSQL. Drivers that number placeholders ($1) fit.
-	Postgres Dialect = postgresDialect{}
+	Postgres Dialect = &postgres
 	// MySQL is for MySQL and MariaDB.
-	MySQL Dialect = mysqlDialect{}
+	MySQL Dialect = &mysql
 )
+
+// A dialect is what a Dialect knows.
+type dialect struct {
+	name     string
+	quote    string // around identifiers
+	numbered bool   // placeholders are $1, $2, … and not ?
+
+	// streams says that others can write while a statement is open.
+	streams bool
+
+	// lazy says that the driver reads no more of a result than it is asked for.
+	lazy bool
+
+	// mixesTypes says that a column may hold values of any type, which are compared with
+	// each other.
+	mixesTypes bool
+
+	// needsTypes says that argument and param need the column's type.
+	needsTypes bool
+
+	// keyFormat is how a key column is selected whose type is not known, with %s for its
+	// name, and keyConversion what becomes of its values. storedKeys says that a key has
+	// to come as it is stored, whatever the column is declared as.
+	keyFormat     string
+	keyConversion func(*sql.ColumnType) conversion
+	storedKeys    bool
+
+	// compare returns the condition that the key is behind a position, with the
+	// operator > or <, or at it, too, with >= or <=. value adds the ith value of the
+	// position to the statement's arguments and returns what stands for it.
+	compare func(key []string, op string, value func(i int) string) string
+
+	// argument returns a value of a position as the driver must be given it. column
+	// is nil where the type of the column is not known.
+	argument func(v any, column *sql.ColumnType) (any, error)
+
+	// param returns what compares a parameter with a column exactly: the placeholder
+	// itself, or a cast around it.
+	param func(placeholder string, column *sql.ColumnType) string
+
+	// ident returns an identifier, as a statement has it, as the catalog has it.
+	ident func(string) string
+
+	// describe reads the catalog. It returns errNoTable where there is no such table.
+	describe func(ctx context.Context, db Querier, table tableName) (*tableInfo, error)
+
+	// tables lists the tables and views in a schema, "" for the one in use.
+	tables func(ctx context.Context, db Querier, schema string) ([]string, error)
+
+	// barrier calls read at a moment when no open transaction has written to the
+	// table, and none can begin to.
+	barrier func(ctx context.Context, db Querier, table tableName, read func(Querier) error) error
+
+	// checkResult refuses columns of the key that the driver changes; nil where there
+	// are none. key are the names of the columns, as the catalog has them.
+	checkResult func(columns []*sql.ColumnType, key []string) error
+}
+
+func (d *dialect) dialect() *dialect { return d }
+
+func (d *dialect) Name() string { return d.name }
+
+func (d *dialect) Placeholder(n int) string {
+	if d.numbered {
+		return fmt.Sprintf("$%d", n)
+	}
+	return "?"
+}
+
+func (d *dialect) Quote(name string) string {
+	return quoteWith(d.quote, name)
+}
+
+// quoteWith puts a name into quotes, and doubles those that it has.
+func quoteWith(quote, name string) string {
+	return quote + strings.ReplaceAll(name, quote, quote+quote) + quote
+}
+
+// plainParam is the param of dialects that compare exactly by themselves.
+func plainParam(placeholder string, _ *sql.ColumnType) string { return placeholder }
 
 // compareRows compares rows: (a, b) > ($1, $2). PostgreSQL and SQLite begin to read
 // their index at that very place.
@@ -100,18 +153,6 @@ func compareColumns(key []string, op string, value func(i int) string) string {
 		}
 	}
 	return text.String()
-}
-
-// A statement is put together from text and arguments.
-type statement struct {
-	dialect Dialect
-	args    []any
-}
-
-// arg adds an argument and returns its placeholder.
-func (s *statement) arg(v any) string {
-	s.args = append(s.args, v)
-	return s.dialect.Placeholder(len(s.args))
 }
 
 // queryStrings returns the single column of a query.

@@ -1,4 +1,4 @@
-package cursor
+package keyset
 
 import (
 	"slices"
@@ -8,26 +8,26 @@ import (
 
 func TestParseFrom(t *testing.T) {
 	for _, test := range []struct {
-		dialect     Dialect
+		dialect     *dialect
 		from        string
 		schema      string
 		name, alias string
 		ok          bool
 	}{
-		{Postgres, "Orders", "", "orders", "Orders", true},
-		{Postgres, `"Orders"`, "", "Orders", `"Orders"`, true},
-		{Postgres, `shop."Or""d.ers" AS o`, "shop", `Or"d.ers`, "o", true},
-		{Postgres, "shop.orders o", "shop", "orders", "o", true},
-		{MySQL, "`a``b`.`c d` x", "a`b", "c d", "x", true},
-		{SQLite, " [my table] ", "", "my table", "[my table]", true},
-		{SQLite, "größe", "", "größe", "größe", true},
-		{Postgres, "ONLY orders", "", "", "", false},
-		{Postgres, "a, b", "", "", "", false},
-		{Postgres, "a JOIN b ON a.x = b.x", "", "", "", false},
-		{Postgres, "(SELECT 1) x", "", "", "", false},
-		{Postgres, "f(1)", "", "", "", false},
-		{MySQL, "a.b.c", "", "", "", false},
-		{SQLite, "t INDEXED BY x", "", "", "", false},
+		{&postgres, "Orders", "", "orders", "Orders", true},
+		{&postgres, `"Orders"`, "", "Orders", `"Orders"`, true},
+		{&postgres, `shop."Or""d.ers" AS o`, "shop", `Or"d.ers`, "o", true},
+		{&postgres, "shop.orders o", "shop", "orders", "o", true},
+		{&mysql, "`a``b`.`c d` x", "a`b", "c d", "x", true},
+		{&sqlite, " [my table] ", "", "my table", "[my table]", true},
+		{&sqlite, "größe", "", "größe", "größe", true},
+		{&postgres, "ONLY orders", "", "", "", false},
+		{&postgres, "a, b", "", "", "", false},
+		{&postgres, "a JOIN b ON a.x = b.x", "", "", "", false},
+		{&postgres, "(SELECT 1) x", "", "", "", false},
+		{&postgres, "f(1)", "", "", "", false},
+		{&mysql, "a.b.c", "", "", "", false},
+		{&sqlite, "t INDEXED BY x", "", "", "", false},
 	} {
 		got, ok := parseFrom(test.dialect, test.from)
 		if ok != test.ok || got.schema != test.schema || got.name != test.name || got.alias != test.alias {
@@ -38,7 +38,7 @@ func TestParseFrom(t *testing.T) {
 
 func TestParseColumn(t *testing.T) {
 	for key, want := range map[string]string{"ID": "id", `"ID"`: "ID", "t.id": "id", `s.t."I d"`: "I d", "lower(x)": "", "a + b": "", "name COLLATE x": ""} {
-		if got, ok := parseColumn(Postgres, key); got != want || ok != (want != "") {
+		if got, ok := parseColumn(&postgres, key); got != want || ok != (want != "") {
 			t.Errorf("%s: got %q, %v", key, got, ok)
 		}
 	}
@@ -47,18 +47,18 @@ func TestParseColumn(t *testing.T) {
 func TestCompare(t *testing.T) {
 	key := []string{"a", "b", "c"}
 	for _, test := range []struct {
-		dialect Dialect
+		dialect *dialect
 		key     []string
 		op      string
 		want    string
 		args    string
 	}{
-		{Postgres, key[:1], ">", "a > $3", "0"},
-		{Postgres, key, "<=", "(a, b, c) <= ($3, $4, $5)", "012"},
-		{SQLite, key[:2], ">", "(a, b) > (?, ?)", "01"},
-		{MySQL, key[:1], ">=", "a >= ?", "0"},
-		{MySQL, key[:2], ">", "a > ? OR (a = ? AND b > ?)", "001"},
-		{MySQL, key, "<=", "a < ? OR (a = ? AND b < ?) OR (a = ? AND b = ? AND c <= ?)", "001012"},
+		{&postgres, key[:1], ">", "a > $3", "0"},
+		{&postgres, key, "<=", "(a, b, c) <= ($3, $4, $5)", "012"},
+		{&sqlite, key[:2], ">", "(a, b) > (?, ?)", "01"},
+		{&mysql, key[:1], ">=", "a >= ?", "0"},
+		{&mysql, key[:2], ">", "a > ? OR (a = ? AND b > ?)", "001"},
+		{&mysql, key, "<=", "a < ? OR (a = ? AND b < ?) OR (a = ? AND b = ? AND c <= ?)", "001012"},
 	} {
 		s := &statement{test.dialect, []any{"user's", "own"}}
 		args := ""
@@ -89,8 +89,8 @@ func FuzzParseFrom(f *testing.F) {
 	f.Add("a.b AS c")
 	f.Add(`"a""b"`)
 	f.Fuzz(func(t *testing.T, from string) {
-		for _, d := range []Dialect{SQLite, Postgres, MySQL} {
-			if table, ok := parseFrom(d, from); ok && (table.name == "" || table.alias == "" || !strings.Contains(from, table.text)) {
+		for _, d := range []Dialect{&sqlite, Postgres, MySQL} {
+			if table, ok := parseFrom(d.dialect(), from); ok && (table.name == "" || table.alias == "" || !strings.Contains(from, table.text)) {
 				t.Errorf("%q: got %+v", from, table)
 			}
 		}

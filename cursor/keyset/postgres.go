@@ -1,37 +1,39 @@
-package cursor
+package keyset
 
 import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
-type postgresDialect struct{}
+// postgres describes PostgreSQL. The server gives a parameter the type of the column that
+// it is compared with, so a value needs no cast, and text is read as that type.
+var postgres = dialect{
+	name:          "postgres",
+	quote:         `"`,
+	numbered:      true,
+	streams:       true,
+	keyFormat:     "%s",
+	keyConversion: func(*sql.ColumnType) conversion { return asGiven },
+	compare:       compareRows,
+	argument:      func(v any, _ *sql.ColumnType) (any, error) { return v, nil },
+	param:         plainParam,
+	ident:         postgresIdent,
+	describe:      postgresTable,
+	tables:        postgresTables,
+	barrier:       postgresBarrier,
+}
 
-func (postgresDialect) Name() string             { return "postgres" }
-func (postgresDialect) Placeholder(n int) string { return "$" + strconv.Itoa(n) }
-func (postgresDialect) Quote(name string) string { return quoteWith(`"`, name) }
-
-// name folds names that are not quoted, as the server does.
-func (postgresDialect) name(ident string) string {
+// postgresIdent folds names that are not quoted, as the server does.
+func postgresIdent(ident string) string {
 	if ident = strings.TrimSpace(ident); !strings.HasPrefix(ident, `"`) {
 		return strings.ToLower(ident)
 	}
 	return unquote(ident)
 }
 
-// The server gives a parameter the type of the column that it is compared with, so
-// a value needs no cast, and text is read as that type.
-func (postgresDialect) needsTypes() bool                                   { return false }
-func (postgresDialect) param(placeholder string, _ *sql.ColumnType) string { return placeholder }
-func (postgresDialect) argument(v any, _ *sql.ColumnType) (any, error)     { return v, nil }
-func (postgresDialect) compare(key []string, op string, value func(int) string) string {
-	return compareRows(key, op, value)
-}
-
-func (postgresDialect) tables(ctx context.Context, db Querier, schema string) ([]string, error) {
+func postgresTables(ctx context.Context, db Querier, schema string) ([]string, error) {
 	return queryStrings(ctx, db, `
 		SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -40,7 +42,7 @@ func (postgresDialect) tables(ctx context.Context, db Querier, schema string) ([
 		ORDER BY 1`, schema)
 }
 
-func (d postgresDialect) describe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
 	var oid int64
 	var view, parent bool
 	found := false
@@ -60,16 +62,16 @@ func (d postgresDialect) describe(ctx context.Context, db Querier, table tableNa
 		return nil, errNoTable
 	}
 	info := &tableInfo{view: view}
-	if err := d.readColumns(ctx, db, info, oid); err != nil {
+	if err := postgresColumns(ctx, db, info, oid); err != nil {
 		return nil, err
 	}
-	if err := d.readIndexes(ctx, db, info, oid, parent); err != nil {
+	if err := postgresIndexes(ctx, db, info, oid, parent); err != nil {
 		return nil, err
 	}
 	return info, nil
 }
 
-func (d postgresDialect) readColumns(ctx context.Context, db Querier, info *tableInfo, oid int64) error {
+func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64) error {
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
 		var base string
@@ -77,7 +79,7 @@ func (d postgresDialect) readColumns(ctx context.Context, db Querier, info *tabl
 			return err
 		}
 		c.inexact = base == "float4" || base == "float8"
-		c.format = d.format(base)
+		c.format = postgresFormat(base)
 		info.columns = append(info.columns, c)
 		return nil
 	}, `SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype = 'e', a.attnotnull,
@@ -90,9 +92,9 @@ func (d postgresDialect) readColumns(ctx context.Context, db Querier, info *tabl
 		ORDER BY a.attnum`, oid)
 }
 
-// format returns how Table selects a column: as it is where Go has the type, else
-// as the server's text.
-func (postgresDialect) format(typ string) string {
+// postgresFormat returns how a Table selects a column: as it is where Go has the type,
+// otherwise as the server's text.
+func postgresFormat(typ string) string {
 	switch typ {
 	case "int2", "int4", "int8", "bool", "text", "varchar", "bpchar", "bytea", "float8", "timestamp", "timestamptz":
 		return "%s"
@@ -102,10 +104,10 @@ func (postgresDialect) format(typ string) string {
 	return "%s::text"
 }
 
-// readIndexes reads the B-tree indexes that are valid and not partial. A table with
+// postgresIndexes reads the B-tree indexes that are valid and not partial. A table with
 // children by inheritance is read together with their rows, for which its indexes
 // do not stand.
-func (postgresDialect) readIndexes(ctx context.Context, db Querier, info *tableInfo, oid int64, parent bool) error {
+func postgresIndexes(ctx context.Context, db Querier, info *tableInfo, oid int64, parent bool) error {
 	if parent {
 		return nil
 	}
@@ -137,10 +139,10 @@ func (postgresDialect) readIndexes(ctx context.Context, db Querier, info *tableI
 		ORDER BY i.indexrelid, k`, oid)
 }
 
-// barrier takes a SHARE lock, which waits for every transaction that has written to
+// postgresBarrier takes a SHARE lock, which waits for every transaction that has written to
 // the table and lets no other begin to. The statement behind it sees what they
 // committed.
-func (postgresDialect) barrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
+func postgresBarrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
 	return withConn(ctx, db, func(conn *sql.Conn) error {
 		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 		if err != nil {

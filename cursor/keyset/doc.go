@@ -1,0 +1,75 @@
+// Package keyset reads the tables and queries of SQL databases as streams, page by page
+// in the order of a key, so that a run can go on behind any row.
+//
+// A [Query] reads a table or a join into a type of yours. A [Table] is looked up in the
+// catalog when the program runs, and gives a [Row]. Both have the same methods: Stream
+// reads, Preflight looks whether the key is one to read by, Latest gives a bound below
+// which no commit can still come in, Split cuts the rows into ranges for several
+// workers, and Fingerprint tells one query from another for a checkpoint. What a
+// database does in a way of its own is in its [Dialect].
+//
+// # Keyset paging
+//
+// A Query asks for a page behind the last key of the page before: WHERE key > ?
+// ORDER BY key LIMIT n. It never uses OFFSET, which reads and throws away all pages
+// before, and skips a row when another one before it is deleted. What this asks of
+// the key:
+//
+//   - Together its columns are unique. Two rows with the same key cannot be told
+//     apart by a position.
+//   - Each column is NOT NULL. Nothing is greater than NULL.
+//   - An index begins with its columns, in this order and all in one direction. Then
+//     a page reads its own rows only, also in the midst of a million rows that are
+//     equal in the first column.
+//   - No column is a floating point number, an ENUM or a SET.
+//   - The key of a row does not change while it is read.
+//
+// [Query.Preflight] looks whether that is so. Keys are never compared in Go: the
+// database's collation decides what comes first. Since a reader trusts positions,
+// each way in which one could mislead it is an error: two rows with the same
+// position ([cursor.ErrDuplicateKey]), a page that ends where it was to begin
+// ([cursor.ErrStalled]), a position that does not lead back to its row ([ErrPosition]).
+//
+// Times are where this matters most. Keep all the digits that the database keeps
+// (microseconds in PostgreSQL and in DATETIME(6)), and in SQLite, which has no
+// times, use the stored text. With MariaDB's TIMESTAMP let the session's time zone
+// be one without summer time (time_zone='+00:00'), since an hour of each autumn is
+// there twice otherwise. For a column that is not unique, such as the time of a change,
+// add the primary key: (updated_at, id).
+//
+// A row with a lower key can be committed after a higher one was read, as ids are
+// given out at the insert. [Query.Latest] returns a bound below which that is over.
+//
+// # Memory and connections
+//
+// A page is kept or open. A kept page is read whole, its statement is closed, and then
+// its rows are handed over one by one. The rows of an open page go to the loop in short
+// runs while the statement is open; that is as fast as one long SELECT, and nothing is
+// kept. Pages are open where the last page's loop was quicker than its reading.
+//
+// No loop keeps a statement open for long. When it has held an open page for
+// [cursor.PageConfig].Hold, 100 ms unless that says otherwise, the rest of the page is
+// read into memory beside the loop's body, and the connection is free. After that pages
+// are kept until the loop has been quick for a while. So the body may sleep, wait at a
+// gate, or use the same pool. Always kept are the first page, every page on a *sql.Conn,
+// in a *sql.Tx and on a pool of one connection, and those of SQLite, where an open
+// statement makes a writer fail.
+//
+// Pages grow from Size, while one is read in half of Hold, to 4,000 rows where they are
+// kept and to 64,000 where they are open; the time of the loop's body does not count.
+// They are bounded in bytes, too. With Prefetch the next page is read beside the body
+// where pages are kept; two of them are in memory then, at most.
+//
+// # Limits
+//
+// A Query is not a snapshot: each page sees the database as it is when it is read.
+// Run it in a transaction ([Query].DB may be a *sql.Tx) where all pages must see one
+// state, and mind that a long transaction is a burden to the database.
+//
+// Joins can be read where the key of the driving table, together with others if
+// need be, is unique in the result; the catalog cannot confirm that.
+//
+// The SQL that is written fits SQLite 3.37, PostgreSQL 11, MySQL 8.0, MariaDB 10.3
+// and newer ones. It is tested on PostgreSQL 15 and MariaDB 10.11 through
+// database/sql drivers that number or pass placeholders as they are.
+package keyset

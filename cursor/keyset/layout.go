@@ -1,0 +1,173 @@
+package keyset
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A layout says how the columns of a table are read into a Row.
+type layout struct {
+	dialect *dialect
+	table   string // for messages
+	alias   string
+	info    *tableInfo
+
+	key     []columnInfo
+	names   []string     // of Row.Columns
+	columns []columnInfo // as selected: first those of Row.Columns, then the rest of the key
+	keyAt   []int        // where the columns of the key are among them
+	pool    sync.Pool    // of *rowScanner
+}
+
+// find returns a column by its name.
+func (l *layout) find(name string) (*columnInfo, error) {
+	if c := l.info.column(name); c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("keyset: table %s has no column %s; %s", l.table, name, near(name, l.info.names()))
+}
+
+// qualified returns a column for use in a statement, so that it cannot be taken for
+// a column of the result with the same name.
+func (l *layout) qualified(c columnInfo) string {
+	return l.alias + "." + l.dialect.Quote(c.name)
+}
+
+// choose lays out the columns that are read.
+func (l *layout) choose(names []string) {
+	l.names = names
+	for _, name := range names {
+		l.columns = append(l.columns, *l.info.column(name))
+	}
+	for _, k := range l.key {
+		at := slices.Index(names, k.name)
+		if at < 0 {
+			at = len(l.columns)
+			l.columns = append(l.columns, k)
+		}
+		if l.dialect.storedKeys {
+			l.columns[at].conversion = asStored
+		}
+		l.keyAt = append(l.keyAt, at)
+	}
+}
+
+// selectList returns the columns as a statement has them.
+func (l *layout) selectList() string {
+	list := make([]string, len(l.columns))
+	for i, c := range l.columns {
+		list[i] = fmt.Sprintf(c.format, l.qualified(c)) + " AS " + l.dialect.Quote(c.name)
+	}
+	return strings.Join(list, ", ")
+}
+
+// rowsPerSlab is for how many rows memory is allocated at once. A row that is kept
+// keeps the values of its neighbours.
+const rowsPerSlab = 32
+
+// largeRow is the size from which on that would cost too much: such a row shares its
+// memory with no later one, and its key, which outlives it as a position, with none.
+const largeRow = 64 << 10
+
+// cut cuts the memory of a row's values and its key off a slab.
+func (l *layout) cut(slab *[]any) (values []any, key Key) {
+	n, need := len(l.columns), len(l.columns)+len(l.key)
+	if len(*slab) < need {
+		*slab = make([]any, need*rowsPerSlab)
+	}
+	values, key = (*slab)[:n:n], Key((*slab)[n:need:need])
+	*slab = (*slab)[need:]
+	return values, key
+}
+
+// convert makes a row of the driver's values, which are valid only until the next one.
+// Where old is a row of this layout, its memory is used again.
+func (l *layout) convert(from []driver.Value, old Row, slab *[]any) (_ Row, err error) {
+	values, key := old.Values[:cap(old.Values)], old.Key
+	if len(values) != len(l.columns) || len(key) != len(l.key) {
+		values, key = l.cut(slab)
+	}
+	for i, v := range from {
+		if values[i], err = l.columns[i].conversion.apply(v); err != nil {
+			return Row{}, err
+		}
+	}
+	return l.row(values, key, slab)
+}
+
+// row returns the row that has these values, with the key that is among them. A
+// large one gives up the rest of the slab.
+func (l *layout) row(values []any, key Key, slab *[]any) (Row, error) {
+	for i, at := range l.keyAt {
+		key[i] = values[at]
+		switch v := key[i].(type) {
+		case nil:
+			return Row{}, fmt.Errorf("the key column %s is NULL in a row; choose key columns that are NOT NULL", l.key[i].name)
+		case []byte:
+			key[i] = append([]byte{}, v...) // the consumer may change the row's value
+		}
+	}
+	row := Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
+	if rowBytes(row) >= largeRow {
+		row.Key, *slab = slices.Clone(key), nil
+	}
+	return row, nil
+}
+
+// check refuses a result that is not laid out as l is.
+func (l *layout) check(names []string) error {
+	if !slices.EqualFunc(names, l.columns, func(name string, c columnInfo) bool { return name == c.name }) {
+		return errors.New("the columns are not those that the table had when it was opened; was it altered? Open it again")
+	}
+	return nil
+}
+
+// A rowScanner is what scanning a row needs beside the row. It serves one row after
+// another of the same result.
+type rowScanner struct {
+	rows  *sql.Rows
+	dest  []any
+	cells []cell
+	slab  []any
+}
+
+// scan reads a row through package sql. It may be called by several loops at once.
+func (l *layout) scan(rows *sql.Rows) (Row, error) {
+	s, _ := l.pool.Get().(*rowScanner)
+	if s == nil {
+		s = &rowScanner{dest: make([]any, len(l.columns)), cells: make([]cell, len(l.columns))}
+	}
+	defer func() {
+		if s.slab != nil { // otherwise s has the driver's copy of a large row
+			l.pool.Put(s)
+		}
+	}()
+	if s.rows != rows {
+		names, err := rows.Columns()
+		if err != nil {
+			return Row{}, err
+		}
+		if err := l.check(names); err != nil {
+			return Row{}, err
+		}
+		s.rows = rows
+	}
+	values, key := l.cut(&s.slab)
+	for i := range values {
+		if c := l.columns[i].conversion; c == asGiven {
+			s.dest[i] = &values[i] // Scan copies bytes into an any
+		} else {
+			s.cells[i] = cell{&values[i], c}
+			s.dest[i] = &s.cells[i]
+		}
+	}
+	if err := rows.Scan(s.dest...); err != nil {
+		return Row{}, err
+	}
+	return l.row(values, key, &s.slab)
+}

@@ -1,0 +1,218 @@
+package keyset
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A spec is what the statements of a [Query] or a [Table] are made of.
+type spec struct {
+	stage   string // for panics
+	db      Querier
+	dialect *dialect
+	columns string // the select list
+	from    string
+	where   string
+	hint    string
+	args    []any
+	key     []string
+	desc    bool
+	layout  *layout // of a Table; nil of a Query
+
+	keyColumns []string          // the key, qualified where that is possible
+	keyTypes   []*sql.ColumnType // nil where the dialect does not need them
+}
+
+// prepare finds out how the key columns stand in statements. It asks the database for
+// their types where the dialect needs them.
+func (s *spec) prepare(ctx context.Context) (err error) {
+	s.keyColumns = s.qualifiedKey()
+	if s.dialect.needsTypes {
+		s.keyTypes, err = s.columnTypes(ctx, strings.Join(s.keyColumns, ", "))
+	}
+	return err
+}
+
+// keyType returns the type of the ith key column, nil if it is not known.
+func (s *spec) keyType(i int) *sql.ColumnType {
+	if s.keyTypes == nil {
+		return nil
+	}
+	return s.keyTypes[i]
+}
+
+// qualifiedKey returns the key columns with the table's name or alias before them
+// where From is one table. ORDER BY id means the column id of the result where
+// there is one, and that can be another thing than the column of the table.
+func (s *spec) qualifiedKey() []string {
+	keys := slices.Clone(s.key)
+	table, ok := parseFrom(s.dialect, s.from)
+	if !ok {
+		return keys
+	}
+	for i, k := range keys {
+		if plainName.MatchString(k) {
+			keys[i] = table.alias + "." + strings.TrimSpace(k)
+		}
+	}
+	return keys
+}
+
+// columnTypes returns what the database says of the columns of a select list.
+func (s *spec) columnTypes(ctx context.Context, columns string) ([]*sql.ColumnType, error) {
+	rows, err := s.db.QueryContext(ctx, s.source(columns)+s.condition("1 = 0"), s.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() { // none; some drivers report errors only here
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return types, rows.Close()
+}
+
+// pooled reports whether statements run on a connection of a pool.
+func (s *spec) pooled() bool {
+	_, ok := s.db.(*sql.DB)
+	return ok
+}
+
+// explain adds to an error what was being done.
+func (s *spec) explain(err error) error {
+	return fmt.Errorf("keyset: read %s: %w", s.from, err)
+}
+
+// source returns what stands between SELECT and WHERE.
+func (s *spec) source(columns string) string {
+	hint := strings.TrimSpace(s.hint)
+	switch {
+	case hint == "":
+		return "SELECT " + columns + " FROM " + s.from
+	case strings.HasPrefix(hint, "/*"):
+		return "SELECT " + hint + " " + columns + " FROM " + s.from
+	}
+	return "SELECT " + columns + " FROM " + s.from + " " + hint
+}
+
+// condition joins the user's condition and ours. The line break ends a comment that
+// the user's condition may end with.
+func (s *spec) condition(ours ...string) string {
+	var all []string
+	if strings.TrimSpace(s.where) != "" {
+		all = append(all, "("+s.where+"\n)")
+	}
+	for _, c := range ours {
+		if c != "" {
+			all = append(all, "("+c+")")
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(all, " AND ")
+}
+
+// A statement is put together from text and arguments.
+type statement struct {
+	dialect *dialect
+	args    []any
+}
+
+// arg adds an argument and returns its placeholder.
+func (s *statement) arg(v any) string {
+	s.args = append(s.args, v)
+	return s.dialect.Placeholder(len(s.args))
+}
+
+// pageSQL returns the statement that reads limit rows behind one position and up to
+// another.
+func pageSQL[P any](s *spec, after, until *P, limit int) (string, []any, error) {
+	return orderedSQL(s, s.columns, after, until, s.desc, limit, 0)
+}
+
+// orderedSQL is pageSQL with a select list and an order of its own, which passes over
+// the first skip rows.
+func orderedSQL[P any](s *spec, columns string, after, until *P, desc bool, limit, skip int) (string, []any, error) {
+	st := &statement{s.dialect, slices.Clone(s.args)}
+	behind, upTo := ">", "<="
+	if s.desc {
+		behind, upTo = "<", ">="
+	}
+	low, err := compareKey(s, st, after, behind)
+	if err != nil {
+		return "", nil, err
+	}
+	high, err := compareKey(s, st, until, upTo)
+	if err != nil {
+		return "", nil, err
+	}
+	text := s.source(columns) + s.condition(low, high) + " ORDER BY " + order(s.keyColumns, desc) + " LIMIT " + strconv.Itoa(limit)
+	if skip > 0 {
+		text += " OFFSET " + strconv.Itoa(skip)
+	}
+	return text, st.args, nil
+}
+
+// compareKey returns the comparison of the key with a position, "" for none, and
+// adds the position's values to the statement's arguments.
+func compareKey[P any](s *spec, st *statement, pos *P, op string) (string, error) {
+	if pos == nil {
+		return "", nil
+	}
+	values, err := positionValues(*pos, len(s.key))
+	if err != nil {
+		return "", fmt.Errorf("keyset: %s: %w", s.from, err)
+	}
+	for i, v := range values {
+		if values[i], err = s.dialect.argument(v, s.keyType(i)); err != nil {
+			return "", fmt.Errorf("keyset: %s, key column %s: %w", s.from, s.key[i], err)
+		}
+	}
+	value := func(i int) string { return s.dialect.param(st.arg(values[i]), s.keyType(i)) }
+	if op == "=" {
+		return compareRows(s.keyColumns, op, value), nil
+	}
+	return s.dialect.compare(s.keyColumns, op, value), nil
+}
+
+// order returns the list for ORDER BY.
+func order(columns []string, desc bool) string {
+	if desc {
+		return strings.Join(columns, " DESC, ") + " DESC"
+	}
+	return strings.Join(columns, ", ")
+}
+
+// keyList returns the select list of the key columns.
+func (s *spec) keyList() string {
+	list := make([]string, len(s.keyColumns))
+	for i, c := range s.keyColumns {
+		list[i] = fmt.Sprintf(s.dialect.keyFormat, c)
+		if s.layout != nil {
+			list[i] = fmt.Sprintf(s.layout.key[i].format, c)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// keyConversions returns what becomes of the key's values in a Key.
+func (s *spec) keyConversions() []conversion {
+	all := make([]conversion, len(s.keyColumns))
+	for i := range all {
+		all[i] = s.dialect.keyConversion(s.keyType(i))
+		if s.layout != nil {
+			all[i] = s.layout.columns[s.layout.keyAt[i]].conversion
+		}
+	}
+	return all
+}
