@@ -295,12 +295,15 @@ func (r *relayed) join() {
 		go func() { select {} }()
 	}
 	r.cancel()
-	if r.inBody && r.flaw != bodyPanicCovered || r.flaw == goexitSwallowed {
+	switch {
+	case r.flaw == goexitSwallowed:
 		r.task.Wait()
 		return
+	case r.flaw == bodyPanicCovered && r.inBody:
+		seq.Go(r.outer, r.task.Join).Join() // as if nothing were passing through
 	}
 	r.task.Join()
-	if r.fate != nil {
+	if r.fate != nil && !r.inBody {
 		panic(r.fate)
 	}
 }
