@@ -100,8 +100,8 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	switch {
 	case c.db == 0:
 		return driver.ErrBadConn
-	case lib.Xsqlite3_get_autocommit(c.tls, c.db) == 0:
-		return c.rollback()
+	case lib.Xsqlite3_get_autocommit(c.tls, c.db) == 0 && c.rollback() != nil:
+		return driver.ErrBadConn
 	}
 	return ctx.Err()
 }

@@ -53,7 +53,7 @@ func (r *rows) Columns() []string { return r.names }
 // ColumnTypeDatabaseTypeName returns the type that the column is declared with, in
 // upper case, and nothing for an expression.
 func (r *rows) ColumnTypeDatabaseTypeName(i int) string {
-	if r.c.db == 0 {
+	if r.c.db == 0 || r.s == nil {
 		return ""
 	}
 	p := lib.Xsqlite3_column_decltype(r.c.tls, r.s.handle, int32(i))
@@ -84,6 +84,8 @@ func (r *rows) Next(dest []driver.Value) error {
 	}
 	tls, s := r.c.tls, r.s.handle
 	for i := range dest {
+		// SQLite asks for a lock around what is done with this value, where others
+		// might use the connection. Its functions for a column find the column each time.
 		v := lib.Xsqlite3_column_value(tls, s, int32(i))
 		switch lib.Xsqlite3_value_type(tls, v) {
 		case lib.SQLITE_INTEGER:
