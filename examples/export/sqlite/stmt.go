@@ -187,7 +187,8 @@ func (c *conn) bindOne(s *stmt, i int32, value driver.Value) error {
 		libc.Xfree(c.tls, p)
 		s.bound = append(s.bound, i)
 	default:
-		return fmt.Errorf("sqlite: a value must be an integer, a float, a bool, a string, a []byte or nil, got %T; SQLite has no times: give the text or the number that is stored", value)
+		return fmt.Errorf("sqlite: a value must be an int64, float64, bool, string, []byte or nil, got %T; "+
+			"SQLite has no times: give the text or the number that is stored", value)
 	}
 	if rc != lib.SQLITE_OK {
 		return c.failed(rc)

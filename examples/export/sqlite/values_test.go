@@ -20,7 +20,8 @@ var exactly = cmp.Options{cmpopts.EquateNaNs(), cmp.Comparer(func(a, b float64) 
 
 func TestValuesComeAsTheyAreStored(t *testing.T) {
 	db := openDB(t, fileDSN(t, ""))
-	run(t, db, `CREATE TABLE t (n INTEGER PRIMARY KEY, i INTEGER, r REAL, s TEXT, b BLOB, x, d DATE, dt DATETIME, ts TIMESTAMP, o BOOLEAN, m DECIMAL(10, 2))`)
+	run(t, db, `CREATE TABLE t (n INTEGER PRIMARY KEY, i INTEGER, r REAL, s TEXT, b BLOB, x,
+		d DATE, dt DATETIME, ts TIMESTAMP, o BOOLEAN, m DECIMAL(10, 2))`)
 	for i, test := range []struct {
 		column, literal string
 		want            any

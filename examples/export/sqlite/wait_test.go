@@ -150,14 +150,14 @@ func TestContextEndsWhileWaitingForALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dsn, _ := locked(t, "_pragma=busy_timeout(60000)")
 		c := openConn(t, dsn)
-		for _, run := range []func(context.Context) error{
+		for _, wait := range []func(context.Context) error{
 			func(ctx context.Context) error { _, err := c.QueryContext(ctx, "SELECT * FROM t", nil); return err },
 			func(ctx context.Context) error { _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE", nil); return err },
 			func(ctx context.Context) error { return c.Ping(ctx) },
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			began := time.Now()
-			if err := run(ctx); err != context.DeadlineExceeded {
+			if err := wait(ctx); err != context.DeadlineExceeded {
 				t.Errorf("got %v", err)
 			}
 			if waited := time.Since(began); waited != 3*time.Second {
