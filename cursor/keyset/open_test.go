@@ -119,12 +119,12 @@ type loopPace struct {
 
 // The states of a page: whole, streaming to its end, and taken over at different places.
 var paces = []loopPace{
-	{"whole", nil, cursor.PageConfig{Size: 100, Max: 100, Hold: -1}},
-	{"streaming", nil, cursor.PageConfig{Size: 100, Max: 100}},
-	{"streaming that grows", nil, cursor.PageConfig{Size: 70, Target: time.Second}},
-	{"taken in the first run", sleepAt(110, time.Second), cursor.PageConfig{Size: 100, Max: 100}},
-	{"taken in the second run", sleepAt(180, 150*time.Millisecond), cursor.PageConfig{Size: 100, Max: 100}},
-	{"taken little by little", func(int64) time.Duration { return 3 * time.Millisecond }, cursor.PageConfig{Size: 100, Max: 100}},
+	{"whole", nil, cursor.PageConfig{Size: 70, Max: 70, Hold: -1}},
+	{"streaming", nil, cursor.PageConfig{Size: 70, Max: 70}},
+	{"streaming that grows", nil, cursor.PageConfig{Size: 66, Target: time.Second}},
+	{"taken in the first run", sleepAt(75, time.Second), cursor.PageConfig{Size: 70, Max: 70}},
+	{"taken in the second run", sleepAt(137, 150*time.Millisecond), cursor.PageConfig{Size: 70, Max: 70}},
+	{"taken little by little", func(int64) time.Duration { return 3 * time.Millisecond }, cursor.PageConfig{Size: 70, Max: 70}},
 }
 
 func sleepAt(at int64, d time.Duration) func(int64) time.Duration {
@@ -136,7 +136,7 @@ func sleepAt(at int64, d time.Duration) func(int64) time.Duration {
 	}
 }
 
-const sheetRowsAll = 330 // more than three pages of 100
+const sheetRowsAll = 150 // more than two pages of 70, each longer than a run
 
 func newSheet() *sheet {
 	s := &sheet{}
