@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -327,6 +328,21 @@ func TestTicks(t *testing.T) {
 			t.Errorf("got ticks after %v, then %v; want %v", at, end, want)
 		}
 	})
+}
+
+// TestTicksOfAnyLength runs outside of a bubble, where now + every may overflow.
+func TestTicksOfAnyLength(t *testing.T) {
+	if n, err := seq.Count(seq.Take(seq.Ticks(t.Context(), 1), 3)); n != 3 || err != nil {
+		t.Errorf("every nanosecond: got %d ticks, %v", n, err)
+	}
+	for _, every := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		n, err := seq.Count(seq.Ticks(ctx, every))
+		cancel()
+		if n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("every %v: got %d ticks, %v", every, n, err)
+		}
+	}
 }
 
 // TestTicksReuse: each loop starts its period anew.

@@ -209,5 +209,5 @@ func nameOf(v any) string {
 	if b, ok := v.(*planned); ok {
 		return "the panic of the " + b.in
 	}
-	return clip(fmt.Sprint(v))
+	return itemText(v)
 }
