@@ -83,7 +83,7 @@ func collect[T any](ctx context.Context, in iter.Seq2[T, error], n int, wait tim
 		}
 		c.room.L = &c.mu
 		c.size.Store(none)
-		source := seq.Go(func() { c.fill(in) })
+		source := seq.Go(ctx, func() { c.fill(in) })
 		inBody := false
 		defer func() {
 			c.timer.Stop()

@@ -203,20 +203,15 @@ type joiner[K comparable, T any] struct {
 	groups  *groups[K, T]
 	alarm   context.Context // ends, because of errSweep, when the next sweep is due; nil where none is planned
 	cancel  context.CancelFunc
-	inBody  bool // while yield runs
 }
 
-// stop ends the source. While the body panics or has called Goexit it keeps to
+// stop ends the source. While a panic or Goexit passes through, the Puller keeps to
 // itself how the source ended.
 func (j *joiner[K, T]) stop() {
 	if j.alarm != nil {
 		j.cancel()
 	}
-	if j.inBody {
-		seq.Go(j.source.Stop).Wait()
-	} else {
-		j.source.Stop()
-	}
+	j.source.Stop()
 }
 
 // step waits for one item, error or sweep and yields what comes of it. It reports
@@ -305,8 +300,5 @@ func (j *joiner[K, T]) cut() bool {
 
 // give yields.
 func (j *joiner[K, T]) give(g Group[K, T], err error) bool {
-	j.inBody = true
-	more := j.yield(g, err)
-	j.inBody = false
-	return more
+	return j.yield(g, err)
 }

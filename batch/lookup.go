@@ -140,7 +140,7 @@ func (l *lookup[T, K, V, U]) ask(keys []K) (found map[K]V, err error, ok bool) {
 		found map[K]V
 		err   error
 	}
-	task := seq.Go(func() { result.found, result.err = l.fetch(l.fetchCtx, keys) })
+	task := seq.Go(l.ctx, func() { result.found, result.err = l.fetch(l.fetchCtx, keys) })
 	select {
 	case <-task.Done():
 	case <-l.ctx.Done():

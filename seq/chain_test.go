@@ -120,6 +120,17 @@ var steps = []step{
 		}
 		return in
 	}, false},
+	{"SkipWhile", func(in iter.Seq2[int, error], arg int) iter.Seq2[int, error] {
+		return seq.SkipWhile(in, func(v int) bool { return v%16 != arg%16 })
+	}, func(in []pair, arg int) []pair {
+		begun := false
+		return modelItems(in, func(v int) []pair {
+			if begun = begun || v%16 == arg%16; !begun {
+				return nil
+			}
+			return []pair{{v: v}}
+		})
+	}, false},
 	{"Scan", func(in iter.Seq2[int, error], arg int) iter.Seq2[int, error] {
 		return seq.Scan(in, arg, func(a, v int) int { return a + v })
 	}, func(in []pair, arg int) []pair {

@@ -95,6 +95,10 @@ var contracts = map[string]spec{
 		func(in ints, p probe) ints {
 			return seq.TakeWhile(in, func(x int) bool { p.Call(x); return x <= 5 })
 		}),
+	"SkipWhile": synced(spec{Want: each(func(x int) []int { return []int{x}[min(1, max(0, 4-x)):] })},
+		func(in ints, p probe) ints {
+			return seq.SkipWhile(in, func(x int) bool { p.Call(x); return x <= 3 })
+		}),
 	"Scan": synced(spec{Want: func(items []int, _ seqtest.Then) []int {
 		sum, sums := 0, []int(nil)
 		for _, x := range items {

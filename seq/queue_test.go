@@ -20,7 +20,7 @@ func TestQueueNeverDeniesAJob(t *testing.T) {
 		for i := range jobs {
 			q.hand(i)
 		}
-		taken := Go(func() {
+		taken := Go(t.Context(), func() {
 			take := q.taker(false)
 			for i := range jobs - 1 {
 				if j, ok := take(); j != i || !ok {

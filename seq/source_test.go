@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -119,9 +120,17 @@ func results(list ...pair) func(context.Context) (int, error) {
 	}
 }
 
+// An anyError Is io.EOF.
+type anyError struct{}
+
+func (anyError) Error() string        { return "any" }
+func (anyError) Is(target error) bool { return target == io.EOF }
+
 func TestFromFunc(t *testing.T) {
 	final := errors.New("final")
 	item := &seq.ItemError{Item: 1, Err: errCallback}
+	connectionLost := &url.Error{Op: "Get", URL: "http://127.0.0.1/pages/3", Err: io.EOF}
+	joinedEOF := errors.Join(io.EOF)
 	cutOff := &seq.ItemError{Item: 1, Err: fmt.Errorf("reading: %w", io.EOF)}
 	for _, c := range []struct {
 		name string
@@ -130,7 +139,9 @@ func TestFromFunc(t *testing.T) {
 	}{
 		{"end", nil, nil},
 		{"items", []pair{{1, nil}, {2, nil}}, []pair{{1, nil}, {2, nil}}},
-		{"wrapped EOF", []pair{{1, nil}, {9, fmt.Errorf("no more: %w", io.EOF)}, {2, nil}}, []pair{{1, nil}}},
+		{"wrapped EOF", []pair{{1, nil}, {9, connectionLost}, {2, nil}}, []pair{{1, nil}, {0, connectionLost}}},
+		{"joined EOF", []pair{{1, nil}, {9, joinedEOF}, {2, nil}}, []pair{{1, nil}, {0, joinedEOF}}},
+		{"error that says it is EOF", []pair{{9, anyError{}}, {2, nil}}, []pair{{0, anyError{}}}},
 		{"skip", []pair{{1, nil}, {9, fmt.Errorf("not: %w", seq.ErrSkip)}, {2, nil}}, []pair{{1, nil}, {2, nil}}},
 		{"item error", []pair{{9, item}, {2, nil}}, []pair{{0, item}, {2, nil}}},
 		{"item cut off", []pair{{9, cutOff}, {2, nil}}, []pair{{0, cutOff}, {2, nil}}},
@@ -223,7 +234,7 @@ func TestLines(t *testing.T) {
 func TestLinesReadError(t *testing.T) {
 	broken := errors.New("connection reset")
 	item := &seq.ItemError{Item: 1, Err: broken}
-	for _, readErr := range []error{broken, item} {
+	for _, readErr := range []error{broken, item, io.ErrUnexpectedEOF, fmt.Errorf("GET /log: %w", io.EOF)} {
 		r := io.MultiReader(strings.NewReader("one\ntw"), iotest.ErrReader(readErr))
 		var lines []string
 		var errs []error

@@ -82,6 +82,8 @@ func TestMisuse(t *testing.T) {
 		{"seq.Skip: n must be at least 0, got -1", func() { seq.Skip(in, -1) }},
 		{"seq.TakeWhile: the stream must not be nil", func() { seq.TakeWhile(none, func(int) bool { return true }) }},
 		{"seq.TakeWhile: keep must not be nil", func() { seq.TakeWhile(in, nil) }},
+		{"seq.SkipWhile: the stream must not be nil", func() { seq.SkipWhile(none, even) }},
+		{"seq.SkipWhile: skip must not be nil", func() { seq.SkipWhile(in, nil) }},
 		{"seq.Scan: the stream must not be nil", func() { seq.Scan(none, 0, func(a, v int) int { return a }) }},
 		{"seq.Scan: fn must not be nil", func() { seq.Scan(in, 0, nil) }},
 		{"seq.Tap: the stream must not be nil", func() { seq.Tap(none, func(int, error) {}) }},
@@ -106,7 +108,8 @@ func TestMisuse(t *testing.T) {
 		{"seq.Count: the stream must not be nil", func() { seq.Count(none) }},
 		{"seq.Drain: the stream must not be nil", func() { seq.Drain(none) }},
 
-		{"seq.Go: fn must not be nil", func() { seq.Go(nil) }},
+		{"seq.Go: ctx must not be nil", func() { seq.Go(nil, func() {}) }},
+		{"seq.Go: fn must not be nil", func() { seq.Go(t.Context(), nil) }},
 	} {
 		if got := panicOf(c.build); got != c.want {
 			t.Errorf("got %v, want %v", got, c.want)

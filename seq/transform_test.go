@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"testing"
@@ -29,10 +30,13 @@ var syncStages = []struct {
 	{"Flatten", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
 		return seq.Flatten(seq.Map(in, func(v int) ([]int, error) { return ones[:v], nil }))
 	}},
-	{"Take", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Take(in, 1<<40) }},
+	{"Take", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Take(in, math.MaxInt) }},
 	{"Skip", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Skip(in, 0) }},
 	{"TakeWhile", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
 		return seq.TakeWhile(in, func(int) bool { return true })
+	}},
+	{"SkipWhile", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
+		return seq.SkipWhile(in, func(int) bool { return false })
 	}},
 	{"Scan", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
 		return seq.Scan(in, 0, func(_, v int) int { return v })
@@ -48,10 +52,10 @@ var syncStages = []struct {
 		return seq.MergeSorted(compareOctets, seq.Of[int](), in)
 	}},
 	{"Zip", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
-		return seq.Zip(in, repeat(1<<40, 1), func(v, _ int) (int, error) { return v, nil })
+		return seq.Zip(in, repeat(math.MaxInt, 1), func(v, _ int) (int, error) { return v, nil })
 	}},
 	{"Zip second", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
-		return seq.Zip(repeat(1<<40, 1), in, func(_, v int) (int, error) { return v, nil })
+		return seq.Zip(repeat(math.MaxInt, 1), in, func(_, v int) (int, error) { return v, nil })
 	}},
 	{"Pipe", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Pipe(in) }},
 }
@@ -157,7 +161,7 @@ func TestSyncPanics(t *testing.T) {
 		if got := panicOf(body); got != errCallback {
 			t.Errorf("body panics: got %v", got)
 		}
-		done := seq.Go(func() {
+		done := seq.Go(t.Context(), func() {
 			for range stage(source) {
 				runtime.Goexit()
 			}

@@ -27,6 +27,7 @@ const (
 	givesUpWaiting
 	callerContextForCallbacks
 	waitsBeforeCancel
+	joinsByChannel
 	leaksGoroutine
 	leaksOnBreak
 	silentAtContext
@@ -91,7 +92,7 @@ func relay(ctx context.Context, in ints, fn func(context.Context, int) error, f 
 				<-done
 			}()
 		} else {
-			r.task = seq.Go(func() { r.feed(in, yield) })
+			r.task = seq.Go(r.outer, func() { r.feed(in, yield) })
 			defer r.join()
 		}
 		r.collect(yield)
@@ -231,7 +232,7 @@ func (r *relayed) collect(yield func(int, error) bool) {
 
 func (r *relayed) yield(yield func(int, error) bool, p pair) bool {
 	if r.flaw == yieldsTwiceAtOnce {
-		second := seq.Go(func() { yield(p.v, p.err) })
+		second := seq.Go(r.outer, func() { yield(p.v, p.err) })
 		defer second.Wait()
 	}
 	if r.flaw == bodyPanicWrapped {
@@ -284,6 +285,9 @@ func (r *relayed) join() {
 		return
 	case r.flaw == waitsBeforeCancel:
 		r.task.Wait()
+	case r.flaw == joinsByChannel:
+		r.cancel()
+		<-r.task.Done()
 	case r.flaw == givesUpWaiting:
 		r.cancel()
 		select {
@@ -295,12 +299,15 @@ func (r *relayed) join() {
 		go func() { select {} }()
 	}
 	r.cancel()
-	if r.inBody && r.flaw != bodyPanicCovered || r.flaw == goexitSwallowed {
+	switch {
+	case r.flaw == goexitSwallowed:
 		r.task.Wait()
 		return
+	case r.flaw == bodyPanicCovered && r.inBody:
+		seq.Go(r.outer, r.task.Join).Join() // as if nothing were passing through
 	}
 	r.task.Join()
-	if r.fate != nil {
+	if r.fate != nil && !r.inBody {
 		panic(r.fate)
 	}
 }

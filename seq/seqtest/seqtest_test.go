@@ -41,6 +41,7 @@ var brokenRelays = []broken{
 	{"gives up waiting after a second", relaying(givesUpWaiting), rules(seqtest.Joined), "while the source blocks"},
 	{"gives callbacks the caller's context", relaying(callerContextForCallbacks), rules(seqtest.Joined), "callbacks wait for the end of the context"},
 	{"waits before it cancels", relaying(waitsBeforeCancel), rules(seqtest.Joined), "hung"},
+	{"joins without seq.Go", relaying(joinsByChannel), rules(seqtest.Joined), "the stage waits for its source, and that for the Scope"},
 	{"leaks a goroutine", relaying(leaksGoroutine), rules(seqtest.Joined), "left a goroutine behind"},
 	{"leaks a goroutine on a break", relaying(leaksOnBreak), rules(seqtest.Joined), "after a break at output 1"},
 	{"ends silently with ctx", relaying(silentAtContext), rules(seqtest.Context), "ended as if nothing had happened"},
