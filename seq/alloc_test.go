@@ -28,16 +28,16 @@ func TestNoAllocationPerItem(t *testing.T) {
 		"MapConcurrent that skips": func(n int) {
 			seq.Drain(seq.MapConcurrent(ctx, upTo(n, nil), 3, func(context.Context, int) (int, error) { return 0, seq.ErrSkip }))
 		},
-		"FlatMapConcurrent of one large": func(n int) {
-			seq.Drain(seq.FlatMapConcurrent(ctx, seq.Of(0), 2, func(context.Context, int) ints { return upTo(n, nil) }))
+		"FlatMapUnordered of one large": func(n int) {
+			seq.Drain(seq.FlatMapUnordered(ctx, seq.Of(0), 2, func(context.Context, int) ints { return upTo(n, nil) }))
 		},
 	}
 	var one ints = seq.Of(1)
 	for _, s := range concurrentStages {
 		loops[s.name] = func(n int) { seq.Drain(s.stage(ctx, upTo(n, nil), same)) }
-		if s.name == "FlatMapConcurrent" { // the one above makes a stream for each item itself
+		if s.name == "FlatMapUnordered" { // the one above makes a stream for each item itself
 			loops[s.name] = func(n int) {
-				seq.Drain(seq.FlatMapConcurrent(ctx, upTo(n, nil), 3, func(context.Context, int) ints { return one }))
+				seq.Drain(seq.FlatMapUnordered(ctx, upTo(n, nil), 3, func(context.Context, int) ints { return one }))
 			}
 		}
 	}

@@ -61,8 +61,8 @@ var concurrentStages = []struct {
 	{"MapUnordered, window 5", 5, true, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
 		return seq.MapUnordered(ctx, in, 8, fn, seq.Window(5))
 	}},
-	{"FlatMapConcurrent", 6, false, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
-		return seq.FlatMapConcurrent(ctx, in, 2, func(ctx context.Context, v int) ints {
+	{"FlatMapUnordered", 6, false, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+		return seq.FlatMapUnordered(ctx, in, 2, func(ctx context.Context, v int) ints {
 			return seq.Map(seq.Of(v), func(v int) (int, error) { return fn(ctx, v) })
 		})
 	}},
@@ -111,11 +111,11 @@ func TestReadAhead(t *testing.T) {
 
 // Sub-items not yet yielded are at most the window, which is raised to n, and the
 // sub-streams at work at most n.
-func TestReadAheadOfFlatMapConcurrent(t *testing.T) {
+func TestReadAheadOfFlatMapUnordered(t *testing.T) {
 	for _, c := range []struct{ n, window, want int }{{3, 6, 6}, {3, 1, 3}, {2, 9, 9}, {1, 1, 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			var pulled, made atomic.Int32
-			stream := seq.FlatMapConcurrent(t.Context(), upTo(100, &pulled), c.n, func(context.Context, int) ints {
+			stream := seq.FlatMapUnordered(t.Context(), upTo(100, &pulled), c.n, func(context.Context, int) ints {
 				return upTo(1000, &made)
 			}, seq.Window(c.window))
 			got := 0
@@ -198,8 +198,8 @@ func TestFinalErrorWaits(t *testing.T) {
 			[]string{"0", "1", "2", "final error: end"}},
 		"MapUnordered": {func(ctx context.Context, in ints) ints { return seq.MapUnordered(ctx, in, 3, nap) },
 			[]string{"2", "1", "0", "final error: end"}},
-		"FlatMapConcurrent": {func(ctx context.Context, in ints) ints {
-			return seq.FlatMapConcurrent(ctx, in, 3, func(ctx context.Context, v int) ints {
+		"FlatMapUnordered": {func(ctx context.Context, in ints) ints {
+			return seq.FlatMapUnordered(ctx, in, 3, func(ctx context.Context, v int) ints {
 				return seq.Map(seq.Of(v), func(v int) (int, error) { return nap(ctx, v) })
 			})
 		}, []string{"2", "1", "0", "final error: end"}},
@@ -350,8 +350,8 @@ func TestWorkersStartAsNeeded(t *testing.T) {
 		{"MapUnordered", func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
 			return seq.MapUnordered(ctx, in, 8, fn)
 		}},
-		{"FlatMapConcurrent", func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
-			return seq.FlatMapConcurrent(ctx, in, 8, func(ctx context.Context, v int) ints {
+		{"FlatMapUnordered", func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+			return seq.FlatMapUnordered(ctx, in, 8, func(ctx context.Context, v int) ints {
 				return seq.Map(seq.Of(v), func(v int) (int, error) { return fn(ctx, v) })
 			})
 		}},

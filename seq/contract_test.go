@@ -165,8 +165,8 @@ var contracts = map[string]spec{
 	"MapUnordered": pooled(spec{Want: wantDouble, ReadAhead: 6, Unordered: true}, func(ctx context.Context, in ints, p probe) ints {
 		return seq.MapUnordered(ctx, in, 3, double(p))
 	}),
-	"FlatMapConcurrent": pooled(spec{Want: wantTwice, ReadAhead: 3, Unordered: true}, func(ctx context.Context, in ints, p probe) ints {
-		return seq.FlatMapConcurrent(ctx, in, 3, func(ctx context.Context, x int) ints {
+	"FlatMapUnordered": pooled(spec{Want: wantTwice, ReadAhead: 3, Unordered: true}, func(ctx context.Context, in ints, p probe) ints {
+		return seq.FlatMapUnordered(ctx, in, 3, func(ctx context.Context, x int) ints {
 			p.CallContext(ctx, x)
 			return seq.Of(x, -x)
 		})

@@ -111,11 +111,11 @@ func TestBufferOverlapsSourceAndBody(t *testing.T) {
 }
 
 // A sub-stream that is slow holds up neither the others nor the items of in, up to n.
-func TestFlatMapConcurrentYieldsAsItComes(t *testing.T) {
+func TestFlatMapUnorderedYieldsAsItComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var got []int
-		stream := seq.FlatMapConcurrent(t.Context(), seq.Of(5, 1, 2), 2, func(_ context.Context, v int) ints {
+		stream := seq.FlatMapUnordered(t.Context(), seq.Of(5, 1, 2), 2, func(_ context.Context, v int) ints {
 			return at(time.Duration(v)*time.Second, v)
 		})
 		for v := range stream {
@@ -130,7 +130,7 @@ func TestFlatMapConcurrentYieldsAsItComes(t *testing.T) {
 	})
 }
 
-func TestFlatMapConcurrentErrors(t *testing.T) {
+func TestFlatMapUnorderedErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		final := errors.New("end")
 		itemErr := &seq.ItemError{Item: 3, Err: errBad}
@@ -148,13 +148,13 @@ func TestFlatMapConcurrentErrors(t *testing.T) {
 			}
 		}
 		// Errors of the streams pass as they are, an item error in its position.
-		wantPairs(t, seq.FlatMapConcurrent(t.Context(), seq.Of(1, 1), 1, sub),
+		wantPairs(t, seq.FlatMapUnordered(t.Context(), seq.Of(1, 1), 1, sub),
 			"10", "item error: item 3: bad", "11", "10", "item error: item 3: bad", "11")
 		// A final one ends the whole, at once.
 		in := seq.Concat(seq.Of(3), at(time.Minute+time.Millisecond, 2))
 		var last error
 		n := 0
-		for _, err := range seq.FlatMapConcurrent(t.Context(), in, 2, sub) {
+		for _, err := range seq.FlatMapUnordered(t.Context(), in, 2, sub) {
 			last = err
 			n++
 		}
@@ -162,9 +162,9 @@ func TestFlatMapConcurrentErrors(t *testing.T) {
 			t.Errorf("ended with %v after %d pairs", last, n)
 		}
 		end := endOf(func() {
-			seq.Drain(seq.FlatMapConcurrent(t.Context(), seq.Of(1), 1, func(context.Context, int) ints { return nil }))
+			seq.Drain(seq.FlatMapUnordered(t.Context(), seq.Of(1), 1, func(context.Context, int) ints { return nil }))
 		})
-		if end.panic != "seq.FlatMapConcurrent: fn must not return a nil stream" {
+		if end.panic != "seq.FlatMapUnordered: fn must not return a nil stream" {
 			t.Errorf("ended with %v", end)
 		}
 	})

@@ -40,8 +40,8 @@ var programSteps = append(chainSteps(), []programStep{
 		out, ok := mapped(in, arg)
 		return out.scatter(true), ok
 	}},
-	{name: "FlatMapConcurrent", stage: func(w *world, in ints, arg int) ints {
-		return seq.FlatMapConcurrent(w.ctx(), in, 1+arg%4, func(ctx context.Context, v int) ints {
+	{name: "FlatMapUnordered", stage: func(w *world, in ints, arg int) ints {
+		return seq.FlatMapUnordered(w.ctx(), in, 1+arg%4, func(ctx context.Context, v int) ints {
 			return w.source(ctx, subStream(v, arg))
 		}, seq.Window(1+arg/4%9))
 	}, model: func(in outcome, arg int) (outcome, bool) {
