@@ -260,3 +260,21 @@ func TestTaskScopesStay(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkGo is the price of a task beside that of a goroutine and a channel.
+func BenchmarkGo(b *testing.B) {
+	b.Run("goroutine", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			done := make(chan struct{})
+			go func() { close(done) }()
+			<-done
+		}
+	})
+	b.Run("task", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			seq.Go(b.Context(), func() {}).Join()
+		}
+	})
+}
