@@ -467,12 +467,22 @@ func (c chainCase) check(t *testing.T) {
 		pulled = 0
 		got := c.consume(t, stream)
 		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Fatalf("%v:\n got %v\nwant %v", c, got, want)
+			wantSame(t, c.String(), texts(got), texts(want))
+			t.FailNow()
 		}
 		if exact := c.pulls(len(want)); left && !c.rude && exact >= 0 && pulled != exact {
 			t.Fatalf("%v: pulled %d for %v, need %d", c, pulled, got, exact)
 		}
 	}
+}
+
+// texts are what the pairs are told apart by.
+func texts(pairs []pair) []string {
+	list := make([]string, len(pairs))
+	for i, p := range pairs {
+		list[i] = p.String()
+	}
+	return list
 }
 
 // pulls returns how much of the source the first n pairs need, or -1 where a step

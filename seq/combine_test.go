@@ -77,7 +77,7 @@ func TestStreamListsAreCopied(t *testing.T) {
 }
 
 func TestMergeSortedIsStable(t *testing.T) {
-	type card struct{ key, stream, nth int }
+	type card struct{ Key, Stream, Nth int }
 	var ins []iter.Seq2[card, error]
 	var want []card
 	for i := range 7 {
@@ -88,12 +88,13 @@ func TestMergeSortedIsStable(t *testing.T) {
 		want = append(want, cards...)
 		ins = append(ins, seq.Of(cards...))
 	}
-	byKey := func(a, b card) int { return cmp.Compare(a.key, b.key) }
+	byKey := func(a, b card) int { return cmp.Compare(a.Key, b.Key) }
 	slices.SortStableFunc(want, byKey)
 	got, err := seq.Collect(seq.MergeSorted(byKey, ins...))
-	if !slices.Equal(got, want) || err != nil {
-		t.Errorf("got %v, %v, want %v", got, err, want)
+	if err != nil {
+		t.Error(err)
 	}
+	wantSame(t, "merged", got, want)
 }
 
 // TestMergeSortedHoldsOneAStream checks the pulls after each item.

@@ -7,8 +7,9 @@ import (
 )
 
 // Scope builds a stream inside a context that ends with the loop. A source that can
-// block for long belongs into it, together with the concurrent stages after it:
+// block for long belongs inside, together with the concurrent stages after it:
 // they wait for their source when the loop ends, and Scope makes sure that it ends.
+// Stages of your own join their goroutines by [Go] there.
 //
 //	orders := seq.Scope(ctx, func(ctx context.Context) iter.Seq2[Result, error] {
 //		messages := seq.FromFunc(ctx, queue.Receive)
