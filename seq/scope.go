@@ -106,12 +106,9 @@ func (end *scopeEnd) fail() {
 	}
 }
 
-// endScopes ends all Scopes around ctx, as [scopeEnd.fail] does.
-func endScopes(ctx context.Context) { scopeOf(ctx).fail() }
-
 // leaveScopes returns ctx for a callback, from which it depends whether a panic in a
 // loop of its own goes on to the Scopes around the stage. Where it does, the stage's
-// crew ends them.
+// group ends them.
 func leaveScopes(ctx context.Context) context.Context {
 	if scopeOf(ctx) == nil {
 		return ctx
