@@ -139,8 +139,8 @@ func (c *collector[T]) turn(rest bool) *lane[T] {
 
 // stop lets go of all producers.
 func (c *collector[T]) stop() {
+	defer c.lanes.close()
 	c.cancel()
-	c.lanes.close()
 }
 
 // A line is a queue of lanes. It belongs to the consumer.

@@ -87,6 +87,7 @@ func (p *place) sleep(happened func() bool, done <-chan struct{}) {
 // that their callbacks get, and with what became of them.
 type group struct {
 	outer  context.Context // the stage's
+	scope  *scopeEnd       // around the stage, or nil
 	ctx    context.Context // the callbacks': ends with the loop
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -102,7 +103,7 @@ type group struct {
 }
 
 func (g *group) init(ctx context.Context) {
-	g.outer = ctx
+	g.outer, g.scope = ctx, scopeOf(ctx)
 	g.ctx, g.cancel = context.WithCancel(ctx)
 	g.consumer = makePlace()
 }
@@ -134,9 +135,10 @@ func (g *group) fail(value any) {
 		g.mu.Unlock()
 	}
 	g.failed.Store(true)
+	defer g.consumer.wake()
+	defer func() { _ = recover() }() // of methods of a foreign ctx: nobody else can, and the first panic counts
+	defer g.scope.fail()
 	g.cancel()
-	endScopes(g.outer)
-	g.consumer.wake()
 }
 
 // over reports whether the loop has to end before its end: ctx has ended or one of
@@ -148,7 +150,7 @@ func (g *group) over() bool { return g.failed.Load() || g.outer.Err() != nil }
 func (g *group) join() {
 	g.cancel()
 	if g.inBody {
-		endScopes(g.outer)
+		g.scope.fail()
 	}
 	g.wg.Wait()
 	switch {

@@ -217,9 +217,7 @@ func (f *fan[T, U]) feed() {
 	for i := range f.inputs {
 		f.inputs[i].finish()
 	}
-	if f.choose == nil {
-		f.pool.close()
-	}
+	f.pool.close()
 }
 
 // push takes a pair from the source.
@@ -279,12 +277,12 @@ func (f *fan[T, U]) fromSource(err error) bool {
 // does not go on when a stage that is let go makes room.
 func (f *fan[T, U]) stop() {
 	f.room.close()
+	defer f.pool.close()
+	defer func() {
+		for i := range f.inputs {
+			f.inputs[i].close()
+			f.inputs[i].to.wake()
+		}
+	}()
 	f.collector.stop()
-	for i := range f.inputs {
-		f.inputs[i].close()
-		f.inputs[i].to.wake()
-	}
-	if f.choose == nil {
-		f.pool.close()
-	}
 }

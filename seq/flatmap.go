@@ -233,8 +233,8 @@ func (f *flatOrdered[T, U]) sleep() {
 // stop lets go of the source and of the workers. The source comes first, so that it
 // does not go on when a worker that is let go is done with its stream.
 func (f *flatOrdered[T, U]) stop() {
+	defer f.pool.close()
+	defer f.lanes.close()
 	f.backlog.close()
 	f.cancel()
-	f.lanes.close()
-	f.pool.close()
 }

@@ -87,7 +87,7 @@ func (f *flatUnordered[T, U]) work(out *lane[U]) {
 // stop lets go of the source and of the workers. The source comes first: a worker
 // that is let go gives back its credit, and with that the source would go on.
 func (f *flatUnordered[T, U]) stop() {
+	defer f.pool.close()
 	f.open.close()
 	f.collector.stop()
-	f.pool.close()
 }

@@ -206,9 +206,10 @@ func (o *ordered[T, U]) sleep() {
 	o.want.Store(0)
 }
 
-// stop tells the source and the workers to end.
+// stop tells the source and the workers to end, even where a method of a foreign ctx
+// panics.
 func (o *ordered[T, U]) stop() {
+	defer o.pool.close()
+	defer o.backlog.close()
 	o.cancel()
-	o.backlog.close()
-	o.pool.close()
 }

@@ -107,9 +107,6 @@ func (end *scopeEnd) fail() {
 	}
 }
 
-// endScopes ends all Scopes around ctx, as [scopeEnd.fail] does.
-func endScopes(ctx context.Context) { scopeOf(ctx).fail() }
-
 // leaveScopes returns ctx for a callback, without the Scopes around the stage: a callback
 // may recover from a panic in a loop of its own. Where it does not, the stage ends them.
 func leaveScopes(ctx context.Context) context.Context {
