@@ -103,7 +103,10 @@ func enterScope(ctx context.Context) (context.Context, *scopeEnd) {
 func (end *scopeEnd) fail() {
 	for ; end != nil; end = end.outer {
 		end.failed.Store(true)
-		end.cancel()
+		func() {
+			defer func() { _ = recover() }() // of a method of a foreign ctx: the first panic counts
+			end.cancel()
+		}()
 	}
 }
 
