@@ -315,6 +315,37 @@ func TestTaskWithForeignContext(t *testing.T) {
 	}
 }
 
+// TestPullerStopEndsScopes: a deferred Stop is a join, too.
+func TestPullerStopEndsScopes(t *testing.T) {
+	for leaving, leave := range left {
+		t.Run(leaving, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				freed := false
+				loop := seq.Go(t.Context(), func() {
+					defer func() { _ = recover() }()
+					seq.Drain(seq.Scope(t.Context(), func(ctx context.Context) ints {
+						return func(yield func(int, error) bool) {
+							source := seq.Pull(func(yield func(int, error) bool) {
+								yield(1, nil)
+								<-ctx.Done()
+								freed = true
+							}, 1)
+							defer source.Stop()
+							source.Next(ctx)
+							leave()
+						}
+					}))
+					t.Error("the loop returned")
+				})
+				loop.Wait()
+				if !freed {
+					t.Error("not joined")
+				}
+			})
+		})
+	}
+}
+
 // BenchmarkGo is the price of a task beside that of a goroutine and a channel.
 func BenchmarkGo(b *testing.B) {
 	b.Run("goroutine", func(b *testing.B) {
