@@ -129,6 +129,9 @@ func (f *flatOrdered[T, U]) work() {
 		c.v.item = none
 		out = c.v.out
 		stream("FlatMapConcurrent", f.fn, f.group.ctx, item)(push)
+		if out.final { // what follows would not be yielded
+			f.backlog.close()
+		}
 		out.finish()
 	}
 }

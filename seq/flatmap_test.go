@@ -215,3 +215,29 @@ func TestStreamsThatAreEmptyOrLong(t *testing.T) {
 		})
 	}
 }
+
+// A stream has failed while the body is busy: what comes behind it would not be yielded,
+// and is not pulled without end.
+func TestNothingIsPulledBehindAFinalError(t *testing.T) {
+	for name, flatMap := range flatMaps {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				final := errors.New("end")
+				var pulled atomic.Int32
+				sub := func(_ context.Context, v int) ints {
+					if v == 1 {
+						return seq.Fail[int](final)
+					}
+					return seq.Of(v)
+				}
+				var last error
+				for _, last = range flatMap(t.Context(), upTo(1<<40, &pulled), 1, sub, seq.Window(4)) {
+					synctest.Wait() // would never return
+				}
+				if last != final || pulled.Load() > 3 {
+					t.Errorf("ended with %v after %d items", last, pulled.Load())
+				}
+			})
+		})
+	}
+}

@@ -79,6 +79,10 @@ func (f *flatUnordered[T, U]) work(out *lane[U]) {
 	take, push := f.jobs.taker(true), out.push // push made once: it is an allocation
 	for v, ok := take(); ok && f.group.ctx.Err() == nil; v, ok = take() {
 		stream("FlatMapUnordered", f.fn, f.group.ctx, v)(push)
+		if out.final { // what follows would not be yielded
+			f.open.close()
+			break
+		}
 		f.open.giveBack()
 	}
 	out.finish()

@@ -78,9 +78,7 @@ var numbered = map[string]func(ctx context.Context, in ints, n int, fn func(cont
 }
 
 func one(fn func(context.Context, int) (int, error)) func(context.Context, int) ints {
-	return func(ctx context.Context, v int) ints {
-		return func(yield func(int, error) bool) { yield(fn(ctx, v)) }
-	}
+	return func(ctx context.Context, v int) ints { return mapTo(ctx, fn)(seq.Of(v)) }
 }
 
 func failing(err error) ints {
