@@ -323,6 +323,9 @@ func TestFileChangedWhileWritten(t *testing.T) {
 			"copytruncated": func(path string) error { return errors.Join(copyFile(path, path+".1"), os.Truncate(path, 0)) },
 		} {
 			for _, size := range []int{0, 10, 1200 << 10} { // nothing more, what stays in a buffer, what does not
+				if size > 10 && name != "copytruncated" && name != "appended to" {
+					continue
+				}
 				t.Run(fmt.Sprint(name, ", then ", size), func(t *testing.T) {
 					dir := t.TempDir()
 					path, store := filepath.Join(dir, "out"), newFileStore(t, filepath.Join(dir, "state"))
