@@ -19,6 +19,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -58,4 +59,14 @@ func checkNotNegative(stage, name string, d time.Duration) {
 	if d < 0 {
 		panic(fmt.Sprintf("batch.%s: %s must not be negative, got %v", stage, name, d))
 	}
+}
+
+// name prints a key for an error message: enough to recognize it.
+func name(key any) string {
+	const most = 80
+	text := fmt.Sprint(key)
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -60,36 +61,111 @@ func TestJoin(t *testing.T) {
 	})
 }
 
-// A stream that is far ahead holds nobody up: its groups wait up to MaxPending.
+// A stream that is ahead waits for one that is late, however late that is: every
+// group is complete, and no more is held than MaxPending allows.
 func TestJoinFarAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const n = 10_000
-		ahead := seq.Map(numbers(n), func(x int) (int, error) { return 100 * x, nil })
-		slow := func(yield func(int, error) bool) {
-			time.Sleep(time.Minute)
-			ahead(yield)
+	for _, tc := range []struct{ n, pending int }{{3, 2}, {3, 1}, {65_537, 0}, {1_000_000, 64}} {
+		if testing.Short() {
+			tc.n = min(tc.n, 100_000)
 		}
-		whole, partial := 0, 0
-		for g, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: 1000}, hundreds, slow, ahead) {
-			if part, ok := seq.FailedItem[batch.Group[int, int]](err); ok {
-				if partial < n-1000 && (part.Key != partial || !strings.Contains(err.Error(), "MaxPending")) {
-					t.Fatalf("partial group %d is %v: %v, want the oldest first", partial, part, err)
+		synctest.Test(t, func(t *testing.T) {
+			given := [2]int{}
+			ahead := seq.Tap(numbers(tc.n), func(int, error) { given[0]++ })
+			late := seq.Tap(seq.Concat(func(func(int, error) bool) { time.Sleep(time.Hour) }, numbers(tc.n)), func(x int, _ error) {
+				given[1]++
+				if x%(tc.n/3) == 0 {
+					time.Sleep(time.Minute)
 				}
-				partial++
-				continue
+			})
+			most := max(1, tc.pending/2)
+			if tc.pending == 0 {
+				most = 65_536 / 2
 			}
-			if err != nil {
-				t.Fatal(err)
+			whole := 0
+			for p, err := range batch.Join2(t.Context(), batch.JoinConfig{MaxPending: tc.pending}, ahead, late, identity[int], identity[int]) {
+				if err != nil {
+					t.Fatalf("%d items, MaxPending %d: %v", tc.n, tc.pending, err)
+				}
+				if p.Left != whole || p.Right != whole {
+					t.Fatalf("pair %d is %v", whole, p)
+				}
+				whole++
+				if whole%1000 == 0 {
+					synctest.Wait()
+					if ahead := given[0] - whole; ahead > most {
+						t.Fatalf("the stream that is ahead has given %d more than have come out, want %d at most", ahead, most)
+					}
+				}
 			}
-			if whole++; g.Items[0] != g.Items[1] {
-				t.Fatalf("group %v", g)
+			if whole != tc.n {
+				t.Errorf("%d pairs of %d", whole, tc.n)
+			}
+		})
+	}
+}
+
+// What a join keeps of a million pairs does not grow with them.
+func TestJoinMemory(t *testing.T) {
+	var heap [2]uint64
+	n := 0
+	join := batch.Join2(t.Context(), batch.JoinConfig{MaxPending: 64}, numbers(1_000_001), numbers(1_000_001), identity[int], identity[int])
+	for _, err := range join {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 1000 || n == 1_000_000 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			heap[min(1, n/10_000)] = m.HeapAlloc
+		}
+		n++
+	}
+	if heap[1] > heap[0]+100_000 {
+		t.Errorf("%d bytes are in use after 1,000 pairs, %d after a million", heap[0], heap[1])
+	}
+}
+
+// The same streams make the same groups at any speed, complete and incomplete ones,
+// also where keys are in different orders, come twice or are missing.
+func TestJoinSpeedDoesNotMatter(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 13))
+		cfg := batch.JoinConfig{MaxPending: 1 + r.IntN(12)}
+		streams := make([][]int, 1+r.IntN(4))
+		for i := range streams {
+			for n := range r.IntN(60) {
+				streams[i] = append(streams[i], 100*(n/2+r.IntN(6))+10*i)
 			}
 		}
-		// Every item comes out, in whichever of the two ways.
-		if 2*whole+partial != 2*n {
-			t.Errorf("%d groups and %d partial ones of %d items", whole, partial, 2*n)
+		outcome := func() (out []string) {
+			synctest.Test(t, func(t *testing.T) {
+				ins := make([]ints, len(streams))
+				for i, items := range streams {
+					pace := time.Duration(r.IntN(3)) * time.Second // 0 is as fast as it can
+					var list []arrival[int]
+					for _, item := range items {
+						list = append(list, arrival[int]{after: pace * time.Duration(r.IntN(4)), item: item})
+					}
+					ins[i] = arrivals(list...)
+				}
+				body := time.Duration(r.IntN(2)) * time.Second
+				for g, err := range batch.Join(t.Context(), cfg, hundreds, ins...) {
+					out = append(out, tell(g, err))
+					time.Sleep(body)
+				}
+			})
+			slices.Sort(out)
+			return out
 		}
-	})
+		want := outcome()
+		for range 4 {
+			if got := outcome(); !slices.Equal(got, want) {
+				t.Fatalf("seed %d, MaxPending %d, streams %v: at another speed\n%s\nand not\n%s", seed, cfg.MaxPending, streams,
+					strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
 }
 
 // Many items of one key from one stream queue in order, and fast enough for any
@@ -282,59 +358,101 @@ func newJoinRun(seed uint64) joinRun {
 }
 
 // model returns what has to come out of the run, and when. Groups are a slice by
-// age; each item goes to the first one of its key that lacks its stream.
+// time; each item goes to the first one of its key that lacks its stream. A stream
+// with its share of items in groups waits.
 func (run joinRun) model() (out []string) {
+	type held struct{ item, number int }
 	type group struct {
 		since time.Duration
 		key   int
-		items map[int]int
+		items map[int]held // by stream
 	}
 	var (
 		groups []*group
 		now    time.Duration
 		alarm  time.Duration // 0 means none
-		at     = make([]int, len(run.streams))
-		next   = make([]time.Duration, len(run.streams))
-		most   = run.cfg.MaxPending
+		n      = len(run.streams)
+		at     = make([]int, n)
+		next   = make([]time.Duration, n)
+		number = make([]int, n)
+		holds  = make([]int, n)
+		ended  = make([]bool, n)
+		share  = run.cfg.MaxPending / n
 	)
-	if most == 0 {
-		most = 65_536
+	switch {
+	case run.cfg.MaxPending == 0:
+		share = 65_536 / n
+	case share == 0:
+		share = 1
 	}
 	give := func(s string) { out = append(out, fmt.Sprint(now, " ", s)) }
 	text := func(g *group) string {
 		var items, from []int
 		for s := range run.streams {
 			if v, ok := g.items[s]; ok {
-				items, from = append(items, v), append(from, s)
+				items, from = append(items, v.item), append(from, s)
 			}
 		}
 		return fmt.Sprintf("%d: %v of %v", g.key, items, from)
 	}
-	release := func(due func(*group) bool) {
-		for len(groups) > 0 && due(groups[0]) {
-			give("partial " + text(groups[0]))
-			groups = groups[1:]
+	// due says when stream i yields what is next, or ends.
+	due := func(i int) {
+		next[i] = now
+		if at[i] < len(run.streams[i]) {
+			next[i] += run.streams[i][at[i]].after
 		}
 	}
-	all := func(*group) bool { return true }
-	for i, s := range run.streams {
-		if len(s) > 0 {
-			next[i] = s[0].after
+	remove := func(i int) {
+		g := groups[i]
+		groups = slices.Delete(groups, i, i+1)
+		for s := range g.items {
+			if holds[s]--; holds[s] == share-1 && !ended[s] {
+				due(s)
+			}
 		}
+	}
+	waits := func(i int) bool { return holds[i] >= share }
+	oldest := func() (best int) {
+		least := func(i int) (number, stream int) {
+			number = 1 << 30
+			for s := range n {
+				if v, ok := groups[i].items[s]; ok && v.number < number {
+					number, stream = v.number, s
+				}
+			}
+			return number, stream
+		}
+		for i := range groups {
+			a, s := least(i)
+			if b, t := least(best); a < b || a == b && s < t {
+				best = i
+			}
+		}
+		return best
+	}
+	releaseAll := func() {
+		for len(groups) > 0 {
+			i := oldest()
+			give("partial " + text(groups[i]))
+			groups = slices.Delete(groups, i, i+1)
+		}
+	}
+	for i := range n {
+		due(i)
 	}
 	for {
 		if alarm == 0 && run.cfg.TTL > 0 && len(groups) > 0 {
 			alarm = now + max(groups[0].since+run.cfg.TTL-now, run.cfg.Sweep)
 		}
 		first := -1
-		for i, s := range run.streams {
-			if at[i] < len(s) && (first < 0 || next[i] < next[first]) {
+		for i := range n {
+			if !ended[i] && !waits(i) && (first < 0 || next[i] < next[first]) {
 				first = i
 			}
 		}
 		switch {
-		case first < 0:
-			release(all)
+		case first < 0: // all have ended: others would have been evicted
+			releaseAll()
 			return out
 		case run.cancel < next[first] && (alarm == 0 || run.cancel < alarm):
 			now = run.cancel
@@ -342,38 +460,63 @@ func (run joinRun) model() (out []string) {
 			return out
 		case alarm > 0 && alarm < next[first]:
 			now, alarm = alarm, 0
-			release(func(g *group) bool { return now-g.since >= run.cfg.TTL })
+			for len(groups) > 0 && now-groups[0].since >= run.cfg.TTL {
+				give("partial " + text(groups[0]))
+				remove(0)
+			}
 			continue
 		}
 		now = next[first]
-		a := run.streams[first][at[first]]
-		if at[first]++; at[first] < len(run.streams[first]) {
-			next[first] += run.streams[first][at[first]].after
+		if at[first] == len(run.streams[first]) {
+			ended[first] = true
+		} else {
+			a := run.streams[first][at[first]]
+			at[first]++
+			due(first)
+			switch {
+			case a.err == errItem:
+				give(a.err.Error())
+				continue
+			case a.err != nil:
+				releaseAll()
+				give(a.err.Error())
+				return out
+			}
+			i := slices.IndexFunc(groups, func(g *group) bool {
+				_, has := g.items[first]
+				return g.key == hundreds(a.item) && !has
+			})
+			if i < 0 {
+				i = len(groups)
+				groups = append(groups, &group{now, hundreds(a.item), map[int]held{}})
+			}
+			number[first]++
+			holds[first]++
+			groups[i].items[first] = held{a.item, number[first]}
+			if len(groups[i].items) == n {
+				give(text(groups[i]))
+				remove(i)
+			}
 		}
-		switch {
-		case a.err == errItem:
-			give(a.err.Error())
-			continue
-		case a.err != nil:
-			release(all)
-			give(a.err.Error())
-			return out
-		}
-		i := slices.IndexFunc(groups, func(g *group) bool {
-			_, has := g.items[first]
-			return g.key == hundreds(a.item) && !has
-		})
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, &group{now, hundreds(a.item), map[int]int{}})
-		}
-		groups[i].items[first] = a.item
-		if len(groups[i].items) == len(run.streams) {
-			give(text(groups[i]))
-			groups = slices.Delete(groups, i, i+1)
-		} else if len(groups) > most {
-			give("partial " + text(groups[0]))
-			groups = groups[1:]
+		for {
+			open, free := 0, 0
+			for i := range n {
+				if !ended[i] {
+					open++
+					if !waits(i) {
+						free++
+					}
+				}
+			}
+			if open == 0 || free > 0 {
+				break
+			}
+			for i := range n {
+				number[i] = slices.Max(number)
+			}
+			i := oldest()
+			give("partial " + text(groups[i]))
+			remove(i)
 		}
 	}
 }
