@@ -83,33 +83,22 @@ func collect[T any](ctx context.Context, in iter.Seq2[T, error], n int, wait tim
 		}
 		c.room.L = &c.mu
 		c.size.Store(none)
-		source := seq.Go(func() { c.fill(in) })
-		inBody := false
+		source := seq.Go(ctx, func() { c.fill(in) })
 		defer func() {
 			c.timer.Stop()
 			c.end(nil)
 			c.size.Store(none) // the source cannot publish any more
-			if inBody {        // it panicked or called Goexit: that goes on, whatever the source does
-				source.Wait()
-			} else {
-				source.Join()
-			}
+			source.Join()
 		}()
-		give := func(items []T, err error) bool {
-			inBody = true
-			more := yield(items, err)
-			inBody = false
-			return more
-		}
 		for {
 			items, err, ok := c.next(ctx)
 			if !ok {
 				if err != nil {
-					give(nil, err)
+					yield(nil, err)
 				}
 				return
 			}
-			if !give(items, err) {
+			if !yield(items, err) {
 				return
 			}
 		}

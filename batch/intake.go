@@ -64,7 +64,7 @@ func newIntake[T any](ctx context.Context, share int, ins []iter.Seq2[T, error])
 		in.lanes[i].room.L = &in.mu
 	}
 	for i, stream := range ins {
-		in.tasks = append(in.tasks, seq.Go(func() { in.read(i, stream) }))
+		in.tasks = append(in.tasks, seq.Go(ctx, func() { in.read(i, stream) }))
 	}
 	return in
 }
@@ -77,14 +77,17 @@ func (in *intake[T]) read(i int, stream iter.Seq2[T, error]) {
 			in.crash(i)
 		}
 	}()
+	over := false
 	for v, err := range stream {
 		last := err != nil && !seq.IsItemError(err) // whose methods run here, without the mutex
 		if !in.put(arrival[T]{i, v, err, last}) || last {
-			crashed = false
-			return
+			over = true
+			break
 		}
 	}
-	in.put(arrival[T]{stream: i, last: true})
+	if !over {
+		in.put(arrival[T]{stream: i, last: true})
+	}
 	crashed = false
 }
 
@@ -177,33 +180,19 @@ func (in *intake[T]) letGo(i int) {
 	}
 }
 
-// stop ends all streams, waits for them, and passes on how one of them crashed.
-// When quiet it keeps that to itself.
-func (in *intake[T]) stop(quiet bool) {
+// stop ends all streams, waits for them, and passes on how one of them crashed: of
+// several the first.
+func (in *intake[T]) stop() {
 	in.mu.Lock()
 	in.ended = true
 	for i := range in.lanes {
 		in.lanes[i].room.Signal()
 	}
-	crashed := in.crashed
 	in.mu.Unlock()
-
-	defer in.wait()
-	if quiet {
-		return
-	}
-	if crashed >= 0 {
-		in.tasks[crashed].Join() // first: what it panics with ends the Scopes that the others may need
-	}
-	in.wait()
-	for _, task := range in.tasks {
-		task.Join()
-	}
-}
-
-// wait waits for all streams.
-func (in *intake[T]) wait() {
 	for _, task := range in.tasks {
 		task.Wait()
+	}
+	if in.crashed >= 0 { // all have ended: nobody writes it any more
+		in.tasks[in.crashed].Join()
 	}
 }

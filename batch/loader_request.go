@@ -100,7 +100,7 @@ func (l *Loader[K, V]) dispatch(req *request[K, V]) {
 	req.timer.Stop()
 	l.open = nil
 	l.flights[req] = struct{}{}
-	req.task = seq.Go(func() { l.run(req) })
+	req.task = seq.Go(context.Background(), func() { l.run(req) })
 }
 
 // run fetches. It is the body of the request's goroutine, without the mutex.

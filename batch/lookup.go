@@ -48,8 +48,12 @@ func Lookup[T any, K comparable, V, U any](ctx context.Context, in iter.Seq2[T, 
 		l := &lookup[T, K, V, U]{ctx: ctx, key: key, fetch: fetch, merge: merge, yield: yield}
 		var cancel context.CancelFunc
 		l.fetchCtx, cancel = context.WithCancel(ctx)
-		defer l.join()
-		defer cancel()
+		defer func() {
+			cancel()
+			if l.fetching != nil {
+				l.fetching.Join()
+			}
+		}()
 		for held, err := range collect(ctx, pairs(in), n, maxWait, false, failedPair[T]) {
 			if err != nil {
 				held = []pair[T]{{err: err}} // it had nothing before it, or it is final
@@ -88,18 +92,6 @@ type lookup[T any, K comparable, V, U any] struct {
 	merge         func(T, V) (U, error)
 	yield         func(U, error) bool
 	fetching      *seq.Task // the fetch that was left at the end of ctx
-	inBody        bool      // while yield runs
-}
-
-// join waits for a fetch that was left.
-func (l *lookup[T, K, V, U]) join() {
-	switch {
-	case l.fetching == nil:
-	case l.inBody:
-		l.fetching.Wait()
-	default:
-		l.fetching.Join()
-	}
 }
 
 // handle fetches for one batch and yields what comes of it. It reports whether
@@ -126,7 +118,7 @@ func (l *lookup[T, K, V, U]) handle(held []pair[T]) bool {
 		if err != nil && p.err == nil && errors.Is(err, seq.ErrSkip) {
 			continue
 		}
-		if l.cut() || !l.give(out, err) {
+		if l.cut() || !l.yield(out, err) {
 			return false
 		}
 	}
@@ -140,7 +132,7 @@ func (l *lookup[T, K, V, U]) ask(keys []K) (found map[K]V, err error, ok bool) {
 		found map[K]V
 		err   error
 	}
-	task := seq.Go(func() { result.found, result.err = l.fetch(l.fetchCtx, keys) })
+	task := seq.Go(l.ctx, func() { result.found, result.err = l.fetch(l.fetchCtx, keys) })
 	select {
 	case <-task.Done():
 	case <-l.ctx.Done():
@@ -181,14 +173,6 @@ func (l *lookup[T, K, V, U]) cut() bool {
 		return false
 	}
 	var zero U
-	l.give(zero, seq.ContextError(l.ctx))
+	l.yield(zero, seq.ContextError(l.ctx))
 	return true
-}
-
-// give yields.
-func (l *lookup[T, K, V, U]) give(out U, err error) bool {
-	l.inBody = true
-	more := l.yield(out, err)
-	l.inBody = false
-	return more
 }

@@ -101,7 +101,7 @@ func match[K comparable, T, U any](m matcher[K, T, U], ins []iter.Seq2[T, error]
 // stop ends the streams.
 func (m *matcher[K, T, U]) stop() {
 	m.timer.Stop()
-	m.in.stop(m.inBody)
+	m.in.stop()
 }
 
 // wait returns what comes next, and meanwhile yields the groups that get too old. It
@@ -162,7 +162,7 @@ func (m *matcher[K, T, U]) handle(a arrival[T]) bool {
 	g := m.groups.add(m.key(a.item), a.stream, a.item)
 	if m.complete(g) {
 		m.remove(g)
-		return m.give(m.whole(g), nil)
+		return m.yield(m.whole(g), nil)
 	}
 	return m.evict()
 }
@@ -259,15 +259,7 @@ func (m *matcher[K, T, U]) cut() bool {
 
 func (m *matcher[K, T, U]) fail(err error) bool {
 	var zero U
-	return m.give(zero, err)
-}
-
-// give yields.
-func (m *matcher[K, T, U]) give(out U, err error) bool {
-	m.inBody = true
-	more := m.yield(out, err)
-	m.inBody = false
-	return more
+	return m.yield(zero, err)
 }
 
 // An incompleteError is ErrIncomplete for one group.

@@ -66,7 +66,7 @@ func Heartbeat[T any](ctx context.Context, in iter.Seq2[T, error], every time.Du
 		// wait interrupts the wait for the source, at the end of ctx and when beat panics.
 		wait, interrupt := context.WithCancel(ctx)
 		p := newPulse()
-		beats := seq.Go(func() {
+		beats := seq.Go(ctx, func() {
 			defer interrupt()
 			p.run(every, beat)
 		})

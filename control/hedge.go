@@ -121,7 +121,7 @@ func (t *try[U]) decides() bool {
 
 // begin begins a try.
 func (h *hedge[T, U]) begin(ctx context.Context) {
-	h.tasks = append(h.tasks, seq.Go(func() {
+	h.tasks = append(h.tasks, seq.Go(ctx, func() {
 		var t try[U]
 		defer func() { h.ended <- t }()
 		t.result, t.err = h.fn(ctx, h.item)

@@ -115,7 +115,7 @@ func renewing[T, U any](ctx context.Context, c claim, fn func(context.Context, T
 	}
 	fnCtx, lost := context.WithCancelCause(ctx)
 	renewCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	task := seq.Go(func() {
+	task := seq.Go(ctx, func() {
 		if c.renew(renewCtx, keys) {
 			lost(fmt.Errorf("control.Idempotent: another call has taken over key %q: %w", c.key, ErrInProgress))
 		}

@@ -63,7 +63,7 @@ func TestMonitorBottleneckWhenStuck(t *testing.T) {
 		m := NewMonitor()
 		source := Observe(m, "source", upTo(100))
 		stuck := seq.MapConcurrent(ctx, source, 2, func(ctx context.Context, v int) (int, error) { return 0, sleep(ctx, time.Hour) })
-		loop := seq.Go(func() { seq.Drain(Observe(m, "after", Observe(m, "stuck", stuck))) })
+		loop := seq.Go(t.Context(), func() { seq.Drain(Observe(m, "after", Observe(m, "stuck", stuck))) })
 		time.Sleep(time.Minute)
 		if got, ok := m.Bottleneck(); got != "stuck" || !ok {
 			t.Errorf("bottleneck %q, %t", got, ok)

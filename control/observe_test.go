@@ -151,7 +151,7 @@ func TestObserveSpills(t *testing.T) {
 func TestObserveIsSafeToRead(t *testing.T) {
 	m := NewMonitor()
 	stop := make(chan struct{})
-	reader := seq.Go(func() {
+	reader := seq.Go(t.Context(), func() {
 		var last StageStats
 		for {
 			select {

@@ -45,7 +45,7 @@ func Sample[T any](ctx context.Context, in iter.Seq2[T, error], every time.Durat
 			s.body.fail(err)
 			return
 		}
-		task := seq.Go(func() { in(s.put) })
+		task := seq.Go(ctx, func() { in(s.put) })
 		defer s.body.join(task)
 		defer s.leave()
 		s.run(ctx, every, task)

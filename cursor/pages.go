@@ -279,7 +279,7 @@ func (r *pageRun[T, P]) handOver(pg page[T, P], yield func(T, error) bool) (bool
 func (r *pageRun[T, P]) start() {
 	f := &fetching[T, P]{}
 	after, limit, buf := r.after, r.limit, r.buffer()
-	f.task = seq.Go(func() { f.page, f.err = r.fetchPage(after, limit, buf) })
+	f.task = seq.Go(r.ctx, func() { f.page, f.err = r.fetchPage(after, limit, buf) })
 	r.ahead = f
 }
 

@@ -175,7 +175,7 @@ func (t *tracker[P]) start() {
 	t.cancel = cancel
 	t.ticker = time.NewTicker(t.every.Interval)
 	t.free = make(chan struct{}, 1)
-	t.timer = seq.Go(func() { t.tick(ctx) })
+	t.timer = seq.Go(ctx, func() { t.tick(ctx) })
 }
 
 // stop ends the timer and waits for it. After a panic in the loop that panic goes

@@ -148,7 +148,7 @@ func TestPulledStreamsAreLeft(t *testing.T) {
 							in = func() {}
 						}
 						var got any
-						task := seq.Go(func() {
+						task := seq.Go(t.Context(), func() {
 							got = panicOf(func() {
 								for range build(a.stream(), b.stream(), in) {
 									if c.body != nil {

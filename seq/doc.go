@@ -142,7 +142,9 @@
 //
 // A stage that waits yields [ContextError] when its context has ended, which finds
 // the cause, too. A stage that needs a goroutine starts it with [Go], inside the
-// loop, and joins it before it returns: cancel its context, then [Task.Join],
-// which passes a panic on. While the loop's body itself panics or exits, a deferred
-// [Task.Wait] joins without covering that up; the example of Go shows both.
+// loop, and defers [Task.Join] and before it the cancelling of the goroutine's context.
+// Join passes a panic on, covers up none of the loop's body, and sees to it that
+// neither waits for a source that waits for a [Scope]. Nothing else may wait for the
+// goroutine's end: a WaitGroup does not know of the Scope. The example of Go is such a
+// stage.
 package seq

@@ -45,7 +45,7 @@ func ExampleGo() {
 		return func(yield func(int, error) bool) {
 			work, cancel := context.WithCancel(ctx)
 			results := make(chan int)
-			task := seq.Go(func() {
+			task := seq.Go(ctx, func() {
 				for i := 0; ; i++ {
 					select {
 					case results <- i:
@@ -54,30 +54,17 @@ func ExampleGo() {
 					}
 				}
 			})
-			inBody := false
-			defer func() {
-				cancel()
-				if inBody { // the body panics or exits: do not cover that up
-					task.Wait()
-				} else {
-					task.Join()
-				}
-			}()
-			hand := func(v int, err error) bool {
-				inBody = true
-				goOn := yield(v, err)
-				inBody = false
-				return goOn
-			}
+			defer task.Join()
+			defer cancel() // runs first: the goroutine is told to end, then joined
 			for {
 				select {
 				case v := <-results:
-					if !hand(v, nil) {
+					if !yield(v, nil) {
 						return
 					}
 				case <-task.Done(): // ended by itself: it panicked, or ctx has ended
 					if err := seq.ContextError(ctx); err != nil {
-						hand(0, err)
+						yield(0, err)
 					}
 					return
 				}
@@ -89,7 +76,7 @@ func ExampleGo() {
 }
 
 func ExampleTask() {
-	task := seq.Go(func() { panic("broken") })
+	task := seq.Go(context.Background(), func() { panic("broken") })
 	defer func() {
 		err := recover().(*seq.PanicError)
 		fmt.Println("joined:", err.Value)
@@ -100,21 +87,21 @@ func ExampleTask() {
 
 func ExampleTask_Join() {
 	sum := 0
-	task := seq.Go(func() { sum = 1 + 2 })
+	task := seq.Go(context.Background(), func() { sum = 1 + 2 })
 	task.Join()
 	fmt.Println(sum)
 	// Output: 3
 }
 
 func ExampleTask_Wait() {
-	task := seq.Go(func() { panic("kept to itself") })
+	task := seq.Go(context.Background(), func() { panic("kept to itself") })
 	task.Wait()
 	fmt.Println("it has ended")
 	// Output: it has ended
 }
 
 func ExampleTask_Done() {
-	task := seq.Go(func() {})
+	task := seq.Go(context.Background(), func() {})
 	<-task.Done()
 	fmt.Println("it has ended")
 	// Output: it has ended
@@ -161,6 +148,6 @@ func ExamplePanicError() {
 		err := recover().(*seq.PanicError)
 		fmt.Println(err.Value, len(err.Stack) > 0)
 	}()
-	seq.Go(func() { panic("in another goroutine") }).Join()
+	seq.Go(context.Background(), func() { panic("in another goroutine") }).Join()
 	// Output: in another goroutine true
 }

@@ -38,9 +38,10 @@ type nextWaiter struct{ wakeup chan struct{} }
 // Pull returns a [Puller] of in. The source may run up to ahead items ahead of the
 // calls of Next; with 0 it works only while a Next waits, or has waited in vain.
 //
-// The caller must call Stop, or take the stream to its end. Stop waits for the source,
-// also where a panic passes a deferred Stop: end the context of a source that can block
-// before.
+// The caller must call Stop, or take the stream to its end. Stop waits for the source:
+// end the context of a source that can block before. Where a panic passes a deferred
+// Stop, that ends the Scopes around the context of the first Next, and then waits
+// without covering the panic up.
 func Pull[T any](in iter.Seq2[T, error], ahead int) *Puller[T] {
 	checkStream("Pull", in)
 	checkAtLeast("Pull", "ahead", ahead, 0)
@@ -62,7 +63,13 @@ func (p *Puller[T]) Next(ctx context.Context) (item T, err error, ok bool) {
 	}
 	p.mu.Lock()
 	if p.task == nil && !p.stopped {
-		p.task = Go(p.run)
+		p.mu.Unlock()
+		task := newTask(ctx) // calls ctx, and so not under the lock
+		p.mu.Lock()
+		if p.task == nil && !p.stopped {
+			p.task = task
+			p.task.start(p.run)
+		}
 	}
 	p.asking++
 	for round := 0; ; round++ {

@@ -12,7 +12,7 @@ func TestQueueNeverDeniesAJob(t *testing.T) {
 		for i := range jobs {
 			q.add(i)
 		}
-		taken := Go(func() {
+		taken := Go(t.Context(), func() {
 			take := q.taker(false)
 			for i := range jobs - 1 {
 				if j, ok := take(); j != i || !ok {

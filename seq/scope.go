@@ -96,15 +96,18 @@ func enterScope(ctx context.Context) (context.Context, *scopeEnd) {
 	return ctx, end
 }
 
-// endScopes ends all Scopes around ctx. It is for a crew that a panic or Goexit passes
-// through: it has to wait for goroutines that only know a Scope's context before it
-// lets the panic go on to that Scope, and these may know any of the Scopes.
-func endScopes(ctx context.Context) {
-	for end := scopeOf(ctx); end != nil; end = end.outer {
+// fail ends the scope and all around it, for a panic or Goexit inside. Whoever it passes
+// through has to wait for goroutines that only know a Scope's context before the panic
+// can go on to that Scope, and these may know any of the Scopes.
+func (end *scopeEnd) fail() {
+	for ; end != nil; end = end.outer {
 		end.failed.Store(true)
 		end.cancel()
 	}
 }
+
+// endScopes ends all Scopes around ctx, as [scopeEnd.fail] does.
+func endScopes(ctx context.Context) { scopeOf(ctx).fail() }
 
 // leaveScopes returns ctx for a callback, from which it depends whether a panic in a
 // loop of its own goes on to the Scopes around the stage. Where it does, the stage's

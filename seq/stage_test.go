@@ -106,7 +106,8 @@ func TestMisuse(t *testing.T) {
 		{"seq.Count: the stream must not be nil", func() { seq.Count(none) }},
 		{"seq.Drain: the stream must not be nil", func() { seq.Drain(none) }},
 
-		{"seq.Go: fn must not be nil", func() { seq.Go(nil) }},
+		{"seq.Go: ctx must not be nil", func() { seq.Go(nil, func() {}) }},
+		{"seq.Go: fn must not be nil", func() { seq.Go(t.Context(), nil) }},
 	} {
 		if got := panicOf(c.build); got != c.want {
 			t.Errorf("got %v, want %v", got, c.want)

@@ -157,7 +157,7 @@ func TestSyncPanics(t *testing.T) {
 		if got := panicOf(body); got != errCallback {
 			t.Errorf("body panics: got %v", got)
 		}
-		done := seq.Go(func() {
+		done := seq.Go(t.Context(), func() {
 			for range stage(source) {
 				runtime.Goexit()
 			}

@@ -77,12 +77,12 @@ func run(ctx context.Context, out io.Writer, c config, gate *control.Gate) (err 
 	}
 	defer service.Close()
 
-	page, err := serve(c.addr, j.monitor)
+	page, err := serve(ctx, c.addr, j.monitor)
 	if err != nil {
 		return fmt.Errorf("%w (choose another address with -addr)", err)
 	}
 	defer page.Close()
-	api, err := serve("127.0.0.1:0", service)
+	api, err := serve(ctx, "127.0.0.1:0", service)
 	if err != nil {
 		return err
 	}
@@ -224,13 +224,13 @@ type server struct {
 	serving *seq.Task
 }
 
-func serve(addr string, handler http.Handler) (*server, error) {
+func serve(ctx context.Context, addr string, handler http.Handler) (*server, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	s := &server{url: "http://" + listener.Addr().String(), http: &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}}
-	s.serving = seq.Go(func() { s.http.Serve(listener) })
+	s.serving = seq.Go(ctx, func() { s.http.Serve(listener) })
 	return s, nil
 }
 

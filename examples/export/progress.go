@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -28,14 +29,14 @@ type progress struct {
 }
 
 // startProgress shows the progress until Stop.
-func startProgress(out io.Writer, before int64) *progress {
+func startProgress(ctx context.Context, out io.Writer, before int64) *progress {
 	p := &progress{out: out, before: before, start: time.Now(), stop: make(chan struct{})}
 	p.rows.Store(before)
 	show := p.lines
 	if isTerminal(out) {
 		show = p.bar
 	}
-	p.shown = seq.Go(show)
+	p.shown = seq.Go(ctx, show)
 	return p
 }
 

@@ -155,10 +155,10 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	if e.rate > 0 {
 		e.pacer = control.NewPacer(e.rate)
 	}
-	e.progress = startProgress(e.stdout, before)
+	e.progress = startProgress(ctx, e.stdout, before)
 	defer e.progress.Stop()
 	counting, stop := context.WithCancel(ctx)
-	count := seq.Go(func() { e.countRows(counting) })
+	count := seq.Go(ctx, func() { e.countRows(counting) })
 	defer count.Wait()
 	defer stop()
 	return seq.ForEachConcurrent(ctx, seq.Of(parts...), e.workers, e.exportPart)

@@ -59,7 +59,7 @@ func newSite(t *testing.T) *site {
 		}
 		return i, nil
 	}))
-	loop := seq.Go(func() {
+	loop := seq.Go(t.Context(), func() {
 		for _, err := range called {
 			if err != nil && !seq.IsItemError(err) {
 				return

@@ -64,7 +64,7 @@ func run(ctx context.Context, addr, slow string, out io.Writer) error {
 	}
 	m := control.NewMonitor()
 	server := &http.Server{Handler: m, ReadHeaderTimeout: 5 * time.Second}
-	serving := seq.Go(func() { err = server.Serve(listener) })
+	serving := seq.Go(ctx, func() { err = server.Serve(listener) })
 	defer serving.Join()
 	defer server.Close()
 	fmt.Fprintf(out, "the pipeline is at http://%s\n", listener.Addr())

@@ -200,7 +200,7 @@ func (t *tester[T, U]) idleWalk(script []pair[T]) {
 			doing := fmt.Sprintf("with a source that idles after %d pairs", i)
 			want, ends := t.c.dues(script[:i], Idles)
 			got := l.has()
-			if w, held := missing(got, want); held {
+			if w, held := t.c.missing(got, want); held {
 				r.broke(Prompt, "%s, a result is held back: the %v has not come, of %d outputs that are due", doing, w, len(want))
 				return
 			}

@@ -91,7 +91,7 @@ func relay(ctx context.Context, in ints, fn func(context.Context, int) error, f 
 				<-done
 			}()
 		} else {
-			r.task = seq.Go(func() { r.feed(in, yield) })
+			r.task = seq.Go(r.outer, func() { r.feed(in, yield) })
 			defer r.join()
 		}
 		r.collect(yield)
@@ -231,7 +231,7 @@ func (r *relayed) collect(yield func(int, error) bool) {
 
 func (r *relayed) yield(yield func(int, error) bool, p pair) bool {
 	if r.flaw == yieldsTwiceAtOnce {
-		second := seq.Go(func() { yield(p.v, p.err) })
+		second := seq.Go(r.outer, func() { yield(p.v, p.err) })
 		defer second.Wait()
 	}
 	if r.flaw == bodyPanicWrapped {
@@ -295,12 +295,15 @@ func (r *relayed) join() {
 		go func() { select {} }()
 	}
 	r.cancel()
-	if r.inBody && r.flaw != bodyPanicCovered || r.flaw == goexitSwallowed {
+	switch {
+	case r.flaw == goexitSwallowed:
 		r.task.Wait()
 		return
+	case r.flaw == bodyPanicCovered && r.inBody:
+		seq.Go(r.outer, r.task.Join).Join() // as if nothing were passing through
 	}
 	r.task.Join()
-	if r.fate != nil {
+	if r.fate != nil && !r.inBody {
 		panic(r.fate)
 	}
 }
