@@ -7,7 +7,8 @@
 //   - [Dedup] drops repetitions within a stream, as far back as its memory goes.
 //   - [Loader] is for workers: each loads one key, and all share few requests and a
 //     cache. [Lookup] is for a stream: it asks for the keys of many items at once.
-//   - [Join] and [Join2] wait for what several streams have for one key.
+//   - [Gather] waits for all items of one key in one stream, [Join] and [Join2] for
+//     what several streams have for one key.
 //
 // The stages keep the contract of package [example.com/pipeline/seq]. All memory is
 // bounded, and what a bound or a time limit pushes out of a join comes out as an

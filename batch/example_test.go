@@ -223,6 +223,38 @@ func ExampleJoin() {
 	// b.go is incomplete: [{b.go lint failed}] from [0]
 }
 
+// One object waits for the results of several pipelines: it is sent into all of them,
+// and what comes out is gathered by its id.
+func ExampleGather() {
+	ctx := context.Background()
+	type part struct {
+		id   int
+		text string
+	}
+	find := func(what string) seq.Stage[int, part] {
+		return func(ids iter.Seq2[int, error]) iter.Seq2[part, error] {
+			return seq.MapConcurrent(ctx, ids, 4, func(_ context.Context, id int) (part, error) {
+				return part{id, fmt.Sprint(what, " of ", id)}, nil
+			})
+		}
+	}
+	parts := seq.Broadcast(ctx, seq.Of(1, 2, 3), find("price"), find("stock"))
+	pages := batch.Gather(ctx, parts, batch.JoinConfig{TTL: time.Minute},
+		func(p part) int { return p.id },
+		func(page []part) bool { return len(page) == 2 })
+	for page, err := range pages {
+		if err != nil {
+			fmt.Println(err) // incomplete: seq.FailedItem returns the parts that came
+			continue
+		}
+		fmt.Println("page", page[0].id, "has", len(page), "parts")
+	}
+	// Unordered output:
+	// page 1 has 2 parts
+	// page 2 has 2 parts
+	// page 3 has 2 parts
+}
+
 func ExampleJoin2() {
 	ctx := context.Background()
 	type order struct{ id, item string }

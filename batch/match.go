@@ -45,7 +45,8 @@ func checkJoin(stage string, cfg JoinConfig) JoinConfig {
 // Why a group comes out incomplete, and what to do about it.
 const (
 	tooOld  = "it waited for longer than TTL; a larger TTL waits longer for what is slow"
-	tooMany = "it was the oldest when nothing could go on, with all the groups pending that MaxPending allows; a larger MaxPending holds more"
+	tooMany = "it was the oldest of more than MaxPending; a larger MaxPending holds more"
+	heldUp  = "it was the oldest when every stream was held up by its part of MaxPending; a larger MaxPending holds more"
 	tooLate = "a stream that has nothing for it has ended"
 	noMore  = "there is nothing more to come"
 )
@@ -69,7 +70,6 @@ type matcher[K comparable, T, U any] struct {
 	open   int    // streams that have not
 	timer  *time.Timer
 	armed  bool // the timer runs, and no later than to the time at which a group gets too old
-	inBody bool // yield runs
 }
 
 // match reads ins and yields what m makes of them. m holds what Join and Gather differ in.
@@ -112,13 +112,15 @@ func (m *matcher[K, T, U]) wait() (a arrival[T], ok bool) {
 			return a, m.cut()
 		}
 		m.arm()
-		select {
-		case <-m.timer.C: // also where there is always something to handle
-			if !m.sweep() {
-				return a, false
+		if m.armed { // looked at also where there is always something to handle
+			select {
+			case <-m.timer.C:
+				if !m.sweep() {
+					return a, false
+				}
+				continue
+			default:
 			}
-			continue
-		default:
 		}
 		if m.next < len(m.in.taken) {
 			a, m.in.taken[m.next] = m.in.taken[m.next], a
@@ -185,7 +187,10 @@ func (m *matcher[K, T, U]) evict() bool {
 	for m.crowded() {
 		m.groups.synchronize()
 		g := m.groups.oldest()
-		why := tooMany
+		why := heldUp
+		if m.share == 0 {
+			why = tooMany
+		}
 		for i, ended := range m.ended {
 			if ended && !slices.Contains(g.From, i) {
 				why = tooLate

@@ -58,6 +58,11 @@ func TestMisuse(t *testing.T) {
 		"batch.Join2: leftKey must not be nil":                 func() { batch.Join2(ctx, batch.JoinConfig{}, in, in, nil, id) },
 		"batch.Join2: rightKey must not be nil":                func() { batch.Join2(ctx, batch.JoinConfig{}, in, in, id, nil) },
 		"batch.Join2: MaxPending must be at least 0, got -2":   func() { batch.Join2(ctx, batch.JoinConfig{MaxPending: -2}, in, in, id, id) },
+		"batch.Gather: ctx must not be nil":                    func() { batch.Gather(none, in, batch.JoinConfig{}, id, three) },
+		"batch.Gather: the stream must not be nil":             func() { batch.Gather(ctx, nil, batch.JoinConfig{}, id, three) },
+		"batch.Gather: key must not be nil":                    func() { batch.Gather[int, int](ctx, in, batch.JoinConfig{}, nil, three) },
+		"batch.Gather: complete must not be nil":               func() { batch.Gather(ctx, in, batch.JoinConfig{}, id, nil) },
+		"batch.Gather: MaxPending must be at least 0, got -1":  func() { batch.Gather(ctx, in, batch.JoinConfig{MaxPending: -1}, id, three) },
 	} {
 		func() {
 			defer func() {
