@@ -72,6 +72,37 @@ func TestBatchesKeepTheContract(t *testing.T) {
 			Stage: func(ctx context.Context, in ints, _ probe) batches { return batch.Debounce(ctx, in, 2, time.Hour) },
 			Want:  chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
 		},
+		"Batches": {
+			Stage: func(ctx context.Context, in ints, _ probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Items: 2})
+			},
+			Want: chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
+		},
+		"Batches, weigh": {
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Weigh: func(x int) int { p.Call(x); return 5 }, Weight: 10})
+			},
+			Want: chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
+		},
+		"Batches, too heavy": { // an item closes the batch before it
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Weigh: func(x int) int { return 4 }, Weight: 7, Last: func(x int) bool { p.Call(x); return false }})
+			},
+			Want: func(items []int, then seqtest.Then) [][]int {
+				out := slices.Collect(slices.Chunk(items, 1))
+				if then == seqtest.Idles {
+					out = out[:max(0, len(out)-1)]
+				}
+				return out
+			},
+			ReadAhead: 2, Unordered: true, Flushes: true,
+		},
+		"Batches, last": {
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Last: func(x int) bool { p.Call(x); return x%2 == 0 }, Quiet: time.Hour, Wait: time.Hour})
+			},
+			Want: chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
+		},
 		"Gather": {
 			Stage: func(ctx context.Context, in ints, p probe) batches {
 				return complete(batch.Gather(ctx, in, batch.JoinConfig{}, func(x int) int { p.Call(x); return (x - 1) / 2 },

@@ -3,7 +3,8 @@
 // come before.
 //
 //   - [Size], [Window] and [Debounce] make slices of items, by number alone, by
-//     number and age, or by number and silence. [Uniq] drops repetitions within one.
+//     number and age, or by number and silence; [Batches] by weight, too, and by what an
+//     item says. [Uniq] drops repetitions within one.
 //   - [Dedup] drops repetitions within a stream, as far back as its memory goes.
 //   - [Loader] is for workers: each loads one key, and all share few requests and a
 //     cache. [Lookup] is for a stream: it asks for the keys of many items at once.

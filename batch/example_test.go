@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"example.com/pipeline/batch"
@@ -63,6 +64,30 @@ func ExampleDebounce() {
 	// Output:
 	// build after changes of [main.go~ main.go]
 	// build after changes of [go.mod]
+}
+
+// A queue takes ten messages of 256 kB together, and an alarm should not wait for others.
+func ExampleBatches() {
+	ctx := context.Background()
+	messages := seq.Of("a", strings.Repeat("b", 200_000), strings.Repeat("c", 100_000), "alarm", "d")
+	limits := batch.Limits[string]{
+		Items:  10,
+		Weigh:  func(m string) int { return len(m) },
+		Weight: 256_000,
+		Last:   func(m string) bool { return m == "alarm" },
+		Wait:   time.Second,
+	}
+	for send, err := range batch.Batches(ctx, messages, limits) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(len(send), "messages, the last one has", len(send[len(send)-1]), "bytes")
+	}
+	// Output:
+	// 2 messages, the last one has 200000 bytes
+	// 2 messages, the last one has 5 bytes
+	// 1 messages, the last one has 1 bytes
 }
 
 func ExampleUniq() {

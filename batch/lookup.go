@@ -54,7 +54,7 @@ func Lookup[T any, K comparable, V, U any](ctx context.Context, in iter.Seq2[T, 
 				l.fetching.Join()
 			}
 		}()
-		for held, err := range collect(ctx, pairs(in), n, maxWait, false, failedPair[T]) {
+		for held, err := range collect(ctx, pairs(in), Limits[pair[T]]{Items: n, Wait: maxWait}, failedPair[T]) {
 			if err != nil {
 				held = []pair[T]{{err: err}} // it had nothing before it, or it is final
 			}
