@@ -64,11 +64,20 @@ func checkNotNegative(stage, name string, d time.Duration) {
 }
 
 // name prints a key for an error message: enough to recognize it.
-func name(key any) string {
-	const most = 80
-	text := fmt.Sprint(key)
+func name(key any) string { return clip(fmt.Sprint(key), 80) }
+
+// clip cuts a text after so many bytes.
+func clip(text string, most int) string {
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return text
+}
+
+// plural prints a number of things.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
 }

@@ -183,8 +183,34 @@ func ExampleLoader_LoadMany() {
 	// Output:
 	// SELECT … WHERE id IN [3 8 1]
 	// map[1:Ann 3:Cid]
-	// batch: not found: key 8
+	// batch: 1 key failed: key 8: not found
 	// true
+}
+
+// A fetch that knows which keys failed says so, and the others are served.
+func ExampleKeyErrors() {
+	ctx := context.Background()
+	errLocked := errors.New("account is locked")
+	fetch := func(_ context.Context, ids []int) (map[int]string, error) {
+		names, failed := map[int]string{}, batch.KeyErrors[int]{}
+		for _, id := range ids {
+			if id == 2 {
+				failed[id] = errLocked
+			} else {
+				names[id] = fmt.Sprint("user ", id)
+			}
+		}
+		return names, failed
+	}
+	loader := batch.NewLoader(ctx, fetch, batch.LoaderConfig{})
+	names, err := loader.LoadMany(ctx, []int{1, 2, 3})
+	fmt.Println(names)
+	if failed, ok := errors.AsType[batch.KeyErrors[int]](err); ok {
+		fmt.Println(failed[2])
+	}
+	// Output:
+	// map[1:user 1 3:user 3]
+	// account is locked
 }
 
 // After a write, the loader is told the new value, or to forget the old one.

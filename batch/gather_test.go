@@ -79,10 +79,10 @@ func TestGatherErrors(t *testing.T) {
 			got = append(got, err.Error())
 		}
 		want := []string{
-			"item [100]: batch: incomplete group: key 1 has 1 items: it was the oldest of more than MaxPending; a larger MaxPending holds more",
-			"item [200]: batch: incomplete group: key 2 has 1 items: it waited for longer than TTL; a larger TTL waits longer for what is slow",
-			"item [300]: batch: incomplete group: key 3 has 1 items: it waited for longer than TTL; a larger TTL waits longer for what is slow",
-			"item [400]: batch: incomplete group: key 4 has 1 items: there is nothing more to come",
+			"item [100]: batch: incomplete group: key 1 has 1 item: it was the oldest of more than MaxPending; a larger MaxPending holds more",
+			"item [200]: batch: incomplete group: key 2 has 1 item: it waited for longer than TTL; a larger TTL waits longer for what is slow",
+			"item [300]: batch: incomplete group: key 3 has 1 item: it waited for longer than TTL; a larger TTL waits longer for what is slow",
+			"item [400]: batch: incomplete group: key 4 has 1 item: there is nothing more to come",
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("-want +got\n%s", d)
@@ -155,7 +155,7 @@ func (run gatherRun) model() (out []string) {
 		}
 		if run.cancel < at {
 			now = run.cancel
-			give(fmt.Sprintf("batch: join cut short with %d groups pending: context canceled", len(groups)))
+			give(cutText(len(groups)))
 			return out
 		}
 		now = at

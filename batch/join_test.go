@@ -30,6 +30,15 @@ func tell(g batch.Group[int, int], err error) string {
 	return fmt.Sprintf("%d: %v of %v", g.Key, g.Items, g.From)
 }
 
+// cutText is the error of a ctx that was cancelled while so many groups were pending.
+func cutText(pending int) string {
+	s := "s"
+	if pending == 1 {
+		s = ""
+	}
+	return fmt.Sprintf("batch: cut short with %d group%s pending: context canceled", pending, s)
+}
+
 // hundreds is the key of an item.
 func hundreds(x int) int { return x / 100 }
 
@@ -226,7 +235,7 @@ func TestJoinTTLUnderLoad(t *testing.T) {
 		var partial []string
 		whole := 0
 		start := time.Now()
-		for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 99500 * ms}, hundreds, a, b) {
+		for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 99500 * ms, MaxPending: 32}, hundreds, a, b) {
 			if err != nil {
 				partial = append(partial, fmt.Sprint(time.Since(start), " ", tell(g, err)))
 			} else {
@@ -290,7 +299,7 @@ func TestJoinCutInBody(t *testing.T) {
 		got = append(got, tell(g, err))
 		cancel()
 	}
-	if want := "partial 1: [100] of [0], batch: join cut short with 2 groups pending: context canceled"; strings.Join(got, ", ") != want {
+	if want := "partial 1: [100] of [0], batch: cut short with 2 groups pending: context canceled"; strings.Join(got, ", ") != want {
 		t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
 	}
 }
@@ -456,7 +465,7 @@ func (run joinRun) model() (out []string) {
 			return out
 		case run.cancel < next[first] && (alarm == 0 || run.cancel < alarm):
 			now = run.cancel
-			give(fmt.Sprintf("batch: join cut short with %d groups pending: context canceled", len(groups)))
+			give(cutText(len(groups)))
 			return out
 		case alarm > 0 && alarm < next[first]:
 			now, alarm = alarm, 0

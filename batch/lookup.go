@@ -19,7 +19,8 @@ import (
 // [seq.MapConcurrent].
 //
 // An error of fetch becomes an [*seq.ItemError] of each item of the batch, and the
-// map is not looked at. An item whose key is not in the map becomes an ItemError
+// map is not looked at. Where it is or wraps [KeyErrors] that is so only for the items
+// whose keys it names, each with its own error, and the others go on. An item whose key is not in the map becomes an ItemError
 // that Is [ErrNotFound]; an error of merge becomes one, too. Where merge returns
 // [seq.ErrSkip] the item is dropped, and where fetch does all items of the batch are.
 //
@@ -105,16 +106,15 @@ func (l *lookup[T, K, V, U]) handle(held []pair[T]) bool {
 			wanted = append(wanted, keys[i])
 		}
 	}
-	var found map[K]V
-	var failed error
+	var got answer[K, V]
 	if len(wanted) > 0 {
 		var ok bool
-		if found, failed, ok = l.ask(distinct(wanted)); !ok {
+		if got, ok = l.ask(distinct(wanted)); !ok {
 			return false
 		}
 	}
 	for i, p := range held {
-		out, err := l.outcome(p, keys[i], found, failed)
+		out, err := l.outcome(p, keys[i], got)
 		if err != nil && p.err == nil && errors.Is(err, seq.ErrSkip) {
 			continue
 		}
@@ -125,14 +125,18 @@ func (l *lookup[T, K, V, U]) handle(held []pair[T]) bool {
 	return true
 }
 
+// An answer is what fetch returned for a batch.
+type answer[K comparable, V any] struct {
+	found  map[K]V
+	failed KeyErrors[K]
+	err    error // of the keys in neither; nil means that they do not exist
+}
+
 // ask calls fetch and waits for it or the end of ctx. It reports whether the loop
 // goes on.
-func (l *lookup[T, K, V, U]) ask(keys []K) (found map[K]V, err error, ok bool) {
-	var result struct {
-		found map[K]V
-		err   error
-	}
-	task := seq.Go(l.ctx, func() { result.found, result.err = l.fetch(l.fetchCtx, keys) })
+func (l *lookup[T, K, V, U]) ask(keys []K) (got answer[K, V], ok bool) {
+	var returned answer[K, V] // which a fetch that is left still writes to
+	task := seq.Go(l.ctx, func() { returned.found, returned.err = l.fetch(l.fetchCtx, keys) })
 	select {
 	case <-task.Done():
 	case <-l.ctx.Done():
@@ -140,25 +144,29 @@ func (l *lookup[T, K, V, U]) ask(keys []K) (found map[K]V, err error, ok bool) {
 	if l.ctx.Err() != nil {
 		l.fetching = task
 		l.cut()
-		return nil, nil, false
+		return got, false
 	}
 	task.Join()
-	return result.found, result.err, true
+	got = returned
+	if got.err != nil {
+		if got.failed, got.err, ok = splitKeyErrors[K](got.err); !ok {
+			got.found = nil
+		}
+	}
+	return got, true
 }
 
 // outcome returns what is yielded for p.
-func (l *lookup[T, K, V, U]) outcome(p pair[T], key K, found map[K]V, failed error) (out U, err error) {
+func (l *lookup[T, K, V, U]) outcome(p pair[T], key K, got answer[K, V]) (out U, err error) {
 	if p.err != nil {
 		return out, p.err
 	}
-	v, ok := found[key]
-	switch {
-	case failed != nil:
-		err = failed
-	case !ok:
-		err = &notFoundError{key}
-	default:
-		out, err = l.merge(p.item, v)
+	if err = got.failed[key]; err == nil {
+		if v, ok := got.found[key]; ok {
+			out, err = l.merge(p.item, v)
+		} else if err = got.err; err == nil {
+			err = &notFoundError{key}
+		}
 	}
 	if err != nil {
 		var zero U

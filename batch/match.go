@@ -276,7 +276,7 @@ type incompleteError struct {
 
 func (e *incompleteError) Error() string {
 	if e.streams == 0 {
-		return fmt.Sprintf("%v: key %s has %d items: %s", ErrIncomplete, name(e.key), e.items, e.why)
+		return fmt.Sprintf("%v: key %s has %s: %s", ErrIncomplete, name(e.key), plural(e.items, "item"), e.why)
 	}
 	return fmt.Sprintf("%v: key %s has items of %d of %d streams: %s", ErrIncomplete, name(e.key), e.items, e.streams, e.why)
 }
@@ -290,7 +290,7 @@ type pendingError struct {
 }
 
 func (e *pendingError) Error() string {
-	return fmt.Sprintf("batch: join cut short with %d groups pending: %v", e.pending, e.err)
+	return fmt.Sprintf("batch: cut short with %s pending: %v", plural(e.pending, "group"), e.err)
 }
 
 func (e *pendingError) Unwrap() error { return e.err }
