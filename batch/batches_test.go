@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,31 +125,17 @@ func TestBatchesNegativeWeight(t *testing.T) {
 	t.Errorf("no panic, error %v", err)
 }
 
-// One allocation a batch, where batches are alike in size, and small ones take little,
-// however large they might be.
-func TestBatchAllocations(t *testing.T) {
-	for name, build := range map[string]func(in ints, n int) batches{
-		"Size":     func(in ints, n int) batches { return batch.Size(in, n) },
-		"Window":   func(in ints, n int) batches { return batch.Window(t.Context(), in, n, time.Hour) },
-		"Debounce": func(in ints, n int) batches { return batch.Debounce(t.Context(), in, n, time.Hour) },
-		"Batches by weight": func(in ints, n int) batches {
-			return batch.Batches(t.Context(), in, batch.Limits[int]{Weigh: func(int) int { return 1 }, Weight: n})
-		},
-	} {
-		const rounds, n = 1000, 500
-		got := testing.AllocsPerRun(5, func() {
-			if k, err := seq.Count(build(numbers(rounds*n), n)); k != rounds || err != nil {
-				t.Fatal(k, err)
-			}
-		})
-		if got < rounds || got > rounds*1.1 {
-			t.Errorf("%s: %v allocations for %d batches", name, got, rounds)
-		}
-		for items, err := range build(seq.Of(1, 2, 3), math.MaxInt) {
-			if len(items) != 3 || err != nil {
-				t.Errorf("%s of MaxInt: %v, %v", name, items, err)
-			}
-		}
+// A batch takes the memory of what it holds, however much it might hold.
+func TestSmallBatchesTakeLittle(t *testing.T) {
+	l := batch.Limits[int]{Items: 1 << 30, Last: func(int) bool { return true }}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if n, err := seq.Count(batch.Batches(t.Context(), numbers(1000), l)); n != 1000 || err != nil {
+		t.Fatal(n, err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 500_000 {
+		t.Errorf("1,000 batches of one integer took %d bytes", took)
 	}
 }
 

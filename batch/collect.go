@@ -17,7 +17,7 @@ import (
 // the loop that takes batches of it. Batches and Lookup are made of it.
 //
 // The source writes each item straight to its place in the current batch and
-// publishes it by raising size. All else happens under the mutex: the first item
+// publishes it by raising size. Everything more happens under the mutex: the first item
 // of a batch, the one that closes it, errors, and every take. A take of a batch that
 // is not closed swaps size for none and owns what it got; the source notices at its
 // next item, when it cannot raise size any more, and begins a new batch. So an item
@@ -172,11 +172,7 @@ func (c *collector[T]) putSlow(v T) bool {
 	switch {
 	case i == none:
 		i = 0
-		c.own = make([]T, capacity(c.limits.Items, int(c.filled)))
-		c.buf = c.own
-		c.weight = 0
-		c.first, c.latest = now, now
-		c.arm(now)
+		c.begin(now)
 	case i == int64(len(c.own)):
 		c.own = make([]T, min(c.limits.Items, 2*len(c.own)))
 		copy(c.own, c.buf)
@@ -191,6 +187,15 @@ func (c *collector[T]) putSlow(v T) bool {
 		c.close()
 	}
 	return c.mayGoOn()
+}
+
+// begin makes room for a new batch, whose first item has come now.
+func (c *collector[T]) begin(now time.Duration) {
+	c.own = make([]T, capacity(c.limits.Items, int(c.filled)))
+	c.buf = c.own
+	c.weight = 0
+	c.first, c.latest = now, now
+	c.arm(now)
 }
 
 // look asks the callbacks about v. They run in the source's goroutine, without the mutex.

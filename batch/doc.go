@@ -64,7 +64,13 @@ func checkNotNegative(stage, name string, d time.Duration) {
 }
 
 // name prints a key for an error message: enough to recognize it.
-func name(key any) string { return clip(fmt.Sprint(key), 80) }
+func name(key any) string {
+	const most = 80
+	if text, ok := key.(string); ok {
+		return clip(text, most)
+	}
+	return clip(fmt.Sprint(key), most)
+}
 
 // clip cuts a text after so many bytes.
 func clip(text string, most int) string {

@@ -71,7 +71,7 @@ type keyError[K comparable] struct {
 }
 
 // sorted returns the entries in an order that is always the same: numbers and strings
-// by their value, all else by its text.
+// by their value, other keys by their text.
 func (e KeyErrors[K]) sorted() []keyError[K] {
 	list := make([]keyError[K], 0, len(e))
 	for key, err := range e {

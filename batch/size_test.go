@@ -82,11 +82,14 @@ func TestLargeBatches(t *testing.T) {
 // A batch of up to 1024 items is one allocation.
 func TestOneAllocationABatch(t *testing.T) {
 	for _, n := range []int{1, 100, 1024} {
-		const count = 1000
+		const count = 300
 		for name, build := range map[string]func(ints) batches{
 			"Size":     func(in ints) batches { return batch.Size(in, n) },
 			"Window":   func(in ints) batches { return batch.Window(context.Background(), in, n, time.Hour) },
 			"Debounce": func(in ints) batches { return batch.Debounce(context.Background(), in, n, time.Hour) },
+			"Batches by weight": func(in ints) batches {
+				return batch.Batches(context.Background(), in, batch.Limits[int]{Weigh: func(int) int { return 1 }, Weight: n})
+			},
 		} {
 			allocs := testing.AllocsPerRun(3, func() {
 				seen := 0

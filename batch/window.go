@@ -58,10 +58,10 @@ func Window[T any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait t
 // that change, a search box that is typed in.
 //
 // Under a steady stream whose items come faster than quiet, only n bounds how
-// long an item is held; [Batches] with both Quiet and Wait bounds it in time. All else is as in Window: an
-// item error passes at once, and neither cuts the batch nor counts as an item
-// that breaks the silence; the batch is handed over before a final error and
-// before the error of ctx.
+// long an item is held; [Batches] with both Quiet and Wait bounds it in time.
+// Otherwise it is as Window: an item error passes at once, and neither cuts the batch
+// nor counts as an item that breaks the silence; the batch is handed over before a
+// final error and before the error of ctx.
 //
 // While the loop's body runs nothing can be handed over. What counts when it
 // comes back is the silence up to then, wherever it began.
