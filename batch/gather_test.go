@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,7 +218,7 @@ func TestGatherSchedules(t *testing.T) {
 			want = want[:run.stop+1]
 		}
 		if got := run.run(t); !slices.Equal(got, want) {
-			t.Fatalf("seed %d: %+v; -want +got\n%s", seed, run, cmp.Diff(strings.Join(want, "\n"), strings.Join(got, "\n")))
+			t.Fatalf("seed %d: %+v; -want +got\n%s", seed, run, cmp.Diff(want, got))
 		}
 	}
 }

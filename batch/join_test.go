@@ -14,6 +14,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // tell describes what a Join yields: a group, a partial group or an error.
@@ -63,8 +64,8 @@ func TestJoin(t *testing.T) {
 				"22ms partial 1: [102 122] of [0 2]",
 				"22ms partial 3: [301 311] of [0 1]",
 			}
-			if !slices.Equal(got, want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("-want +got\n%s", d)
 			}
 		}
 	})
@@ -170,8 +171,7 @@ func TestJoinSpeedDoesNotMatter(t *testing.T) {
 		want := outcome()
 		for range 4 {
 			if got := outcome(); !slices.Equal(got, want) {
-				t.Fatalf("seed %d, MaxPending %d, streams %v: at another speed\n%s\nand not\n%s", seed, cfg.MaxPending, streams,
-					strings.Join(got, "\n"), strings.Join(want, "\n"))
+				t.Fatalf("seed %d, MaxPending %d, streams %v: at two speeds\n%s", seed, cfg.MaxPending, streams, cmp.Diff(want, got))
 			}
 		}
 	}
@@ -220,8 +220,8 @@ func TestJoinTTL(t *testing.T) {
 				got = append(got, fmt.Sprint(time.Since(start), " ", tell(g, err)))
 				time.Sleep(tc.body)
 			}
-			if strings.Join(got, ", ") != tc.want {
-				t.Errorf("sweep %v, body %v:\n got %s\nwant %s", tc.sweep, tc.body, strings.Join(got, ", "), tc.want)
+			if d := cmp.Diff(strings.Split(tc.want, ", "), got); d != "" {
+				t.Errorf("sweep %v, body %v: -want +got\n%s", tc.sweep, tc.body, d)
 			}
 		}
 	})
@@ -258,8 +258,8 @@ func TestJoinFinalError(t *testing.T) {
 		for g, err := range batch.Join(t.Context(), batch.JoinConfig{}, hundreds, a, b) {
 			got = append(got, tell(g, err))
 		}
-		if want := "partial 1: [100] of [0], partial 2: [200] of [1], final error"; strings.Join(got, ", ") != want {
-			t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
+		if d := cmp.Diff([]string{"partial 1: [100] of [0]", "partial 2: [200] of [1]", "final error"}, got); d != "" {
+			t.Errorf("-want +got\n%s", d)
 		}
 	})
 }
@@ -299,8 +299,8 @@ func TestJoinCutInBody(t *testing.T) {
 		got = append(got, tell(g, err))
 		cancel()
 	}
-	if want := "partial 1: [100] of [0], batch: cut short with 2 groups pending: context canceled"; strings.Join(got, ", ") != want {
-		t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
+	if d := cmp.Diff([]string{"partial 1: [100] of [0]", "batch: cut short with 2 groups pending: context canceled"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }
 
@@ -325,8 +325,8 @@ func TestJoin2(t *testing.T) {
 		got = append(got, fmt.Sprint(p.Key, p.Left, p.Right))
 	}
 	slices.Sort(got)
-	if want := "[a{a Al} 1 a{a Ann} 1 b[{b Bob}] [0] g[7] [1]]"; fmt.Sprint(got) != want {
-		t.Errorf("got %v, want %s", got, want)
+	if d := cmp.Diff([]string{"a{a Al} 1", "a{a Ann} 1", "b[{b Bob}] [0]", "g[7] [1]"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }
 
@@ -566,7 +566,7 @@ func TestJoinSchedules(t *testing.T) {
 			want = want[:run.stop+1]
 		}
 		if !slices.Equal(got, want) {
-			t.Fatalf("seed %d: %+v\ngot\n%s\nwant\n%s", seed, run, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Fatalf("seed %d: %+v; -want +got\n%s", seed, run, cmp.Diff(want, got))
 		}
 	}
 }

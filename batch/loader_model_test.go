@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/pipeline/batch"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A loaderRun is one random run of a Loader: what is asked of it and when, and
@@ -411,16 +412,16 @@ func TestLoaderSchedules(t *testing.T) {
 		got, calls, stats := run.run(t)
 		for i, a := range run.asks {
 			if got[i] != want[i] {
-				t.Errorf("seed %d: %+v, ask %d, %+v:\n got %s\nwant %s", seed, run.cfg, i, a, got[i], want[i])
+				t.Errorf("seed %d: %+v, ask %d, %+v: -want +got\n%s", seed, run.cfg, i, a, cmp.Diff(want[i], got[i]))
 			}
 		}
 		slices.Sort(calls)
 		slices.Sort(wantCalls)
-		if !slices.Equal(calls, wantCalls) {
-			t.Errorf("seed %d: calls\n got %v\nwant %v", seed, calls, wantCalls)
+		if d := cmp.Diff(wantCalls, calls); d != "" {
+			t.Errorf("seed %d: calls -want +got\n%s", seed, d)
 		}
-		if stats != wantStats {
-			t.Errorf("seed %d: stats %+v, want %+v", seed, stats, wantStats)
+		if d := cmp.Diff(wantStats, stats); d != "" {
+			t.Errorf("seed %d: stats -want +got\n%s", seed, d)
 		}
 		if t.Failed() {
 			return

@@ -8,6 +8,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // describe lists what comes out, errors included.
@@ -45,8 +46,8 @@ func TestSize(t *testing.T) {
 		{seq.Concat(seq.Of(1, 2, 3), seq.Fail[int](errFinal)), 2, "[[1 2] [3] final error]"},
 		{seq.Fail[int](errFinal), 2, "[final error]"},
 	} {
-		if got := describe(batch.Size(tc.in, tc.n)); got != tc.want {
-			t.Errorf("n = %d: got %s, want %s", tc.n, got, tc.want)
+		if d := cmp.Diff(tc.want, describe(batch.Size(tc.in, tc.n))); d != "" {
+			t.Errorf("n = %d: -want +got\n%s", tc.n, d)
 		}
 	}
 }
