@@ -136,6 +136,32 @@ func TestJoinMemory(t *testing.T) {
 	}
 }
 
+// What goes before its time says why.
+func TestJoinErrors(t *testing.T) {
+	var got []string
+	for _, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: 2}, hundreds, seq.Of(100, 200, 300, 400), seq.Of(311)) {
+		if err == nil {
+			t.Error("a group is complete")
+			continue
+		}
+		got = append(got, err.Error())
+	}
+	want := []string{
+		// 100 and 311 are held, and both streams are held up.
+		"item {1 [100] [0]}: batch: incomplete group: key 1 has items of 1 of 2 streams: " +
+			"it was the oldest when every stream was held up by its part of MaxPending; a larger MaxPending holds more",
+		// Now 200, and 311 is older than that; then its stream is at its end.
+		"item {3 [311] [1]}: batch: incomplete group: key 3 has items of 1 of 2 streams: " +
+			"it was the oldest when every stream was held up by its part of MaxPending; a larger MaxPending holds more",
+		"item {2 [200] [0]}: batch: incomplete group: key 2 has items of 1 of 2 streams: a stream that has nothing for it has ended",
+		"item {3 [300] [0]}: batch: incomplete group: key 3 has items of 1 of 2 streams: a stream that has nothing for it has ended",
+		"item {4 [400] [0]}: batch: incomplete group: key 4 has items of 1 of 2 streams: a stream that has nothing for it has ended",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
 // The same streams make the same groups at any speed, complete and incomplete ones,
 // also where keys are in different orders, come twice or are missing.
 func TestJoinSpeedDoesNotMatter(t *testing.T) {
