@@ -54,19 +54,24 @@ type arrival[T any] struct {
 // spins is how often a goroutine lets others run before it sleeps.
 const spins = 4
 
-// newIntake starts to read ins. The loop must call stop.
-func newIntake[T any](ctx context.Context, share int, ins []iter.Seq2[T, error]) *intake[T] {
+// newIntake returns an intake of so many streams.
+func newIntake[T any](share, streams int) *intake[T] {
 	in := &intake[T]{
 		share: share, ready: make(chan struct{}, 1), crashed: -1,
-		lanes: make([]lane, len(ins)),
+		lanes: make([]lane, streams),
 	}
-	for i := range ins {
+	for i := range in.lanes {
 		in.lanes[i].room.L = &in.mu
 	}
-	for i, stream := range ins {
+	return in
+}
+
+// start begins to read. The loop must call stop, also where start panics half way,
+// since a method of ctx did.
+func (in *intake[T]) start(ctx context.Context, streams []iter.Seq2[T, error]) {
+	for i, stream := range streams {
 		in.tasks = append(in.tasks, seq.Go(ctx, func() { in.read(i, stream) }))
 	}
-	return in
 }
 
 // read is the body of a stream's goroutine.

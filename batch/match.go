@@ -87,8 +87,9 @@ func match[K comparable, T, U any](m matcher[K, T, U], ins []iter.Seq2[T, error]
 	m.ended, m.open = make([]bool, len(ins)), len(ins)
 	m.timer = time.NewTimer(0)
 	m.timer.Stop()
-	m.in = newIntake(m.ctx, most, ins)
+	m.in = newIntake[T](most, len(ins))
 	defer m.stop()
+	m.in.start(m.ctx, ins)
 	for m.open > 0 {
 		a, ok := m.wait()
 		if !ok || !m.handle(a) {

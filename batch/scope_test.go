@@ -88,6 +88,24 @@ func TestJoinCrash(t *testing.T) {
 	})
 }
 
+// A ctx that panics half way through the start leaves no stream running.
+func TestJoinContextPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer func() {
+			if v := recover(); v != "out of order" {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		asked := 0
+		ctx := hostileContext{t.Context(), func() {
+			if asked++; asked == 3 {
+				panic("out of order")
+			}
+		}}
+		t.Error("no panic, but", seq.Drain(batch.Join(ctx, batch.JoinConfig{}, identity[int], numbers(100), numbers(100), numbers(100))))
+	})
+}
+
 func anys[T any](in iter.Seq2[T, error]) iter.Seq2[any, error] {
 	return seq.Map(in, func(v T) (any, error) { return v, nil })
 }
