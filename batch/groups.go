@@ -21,8 +21,8 @@ type groups[K comparable, T any] struct {
 	// group that is complete, or the oldest of all, is the first of its key.
 	byKey  map[K][]*group[K, T]
 	lines  []line[K, T]
-	gather bool // a key has one group, for all its items; only its first one is in the line
-	count  int
+	gather bool // a key has one group, for all its items; the first of them puts it into the line
+	count  int  // of the groups
 	timed  bool // whether ages by the clock are asked for, which costs a reading of it
 	start  time.Time
 }
@@ -35,12 +35,12 @@ type group[K comparable, T any] struct {
 }
 
 // A line is the groups that have an item of one stream, in the order of its items.
-// Groups leave it from anywhere: they stay in the list until they are at its head,
-// or until it would have to grow.
+// Groups leave it from anywhere: they stay in the list, empty, until they are at its
+// head or it would have to grow.
 type line[K comparable, T any] struct {
 	members []member[K, T]
-	first   int   // entries before this one are empty
-	held    int   // entries whose groups are still there
+	first   int   // members before this one are empty
+	held    int   // members that have not left
 	count   int64 // the number of the newest item
 }
 
@@ -163,12 +163,12 @@ func (l *line[K, T]) push(g *group[K, T]) {
 	l.members = append(l.members, member[K, T]{g, l.count})
 }
 
-// tidy makes room for as many entries as there are, in the memory of those whose
-// groups have left if that is enough.
+// tidy makes room for as many members as there are, in the memory of those that have
+// left if that is enough and not far too much.
 func (l *line[K, T]) tidy() {
 	old := l.members
 	l.members = old[:0]
-	if 2*l.held >= cap(old) {
+	if 2*l.held >= cap(old) || 8*l.held+64 < cap(old) {
 		l.members = make([]member[K, T], 0, 2*l.held+8)
 	}
 	for _, e := range old[l.first:] {
@@ -180,7 +180,7 @@ func (l *line[K, T]) tidy() {
 	l.first = 0
 }
 
-// head returns the entry of the oldest group that is still there, or none.
+// head returns the oldest member that has not left, or none.
 func (l *line[K, T]) head() (none member[K, T]) {
 	for ; l.first < len(l.members); l.first++ {
 		if e := l.members[l.first]; !e.group.gone {

@@ -165,7 +165,9 @@ func (m *matcher[K, T, U]) handle(a arrival[T]) bool {
 	g := m.groups.add(m.key(a.item), a.stream, a.item)
 	if m.complete(g) {
 		m.remove(g)
-		return m.yield(m.whole(g), nil)
+		out := m.whole(g)
+		g.Group = Group[K, T]{} // g itself may stay in a line for a while
+		return m.yield(out, nil)
 	}
 	return m.evict()
 }
@@ -246,7 +248,9 @@ func (m *matcher[K, T, U]) release(g *group[K, T], why string) bool {
 	if m.share > 0 {
 		err.streams = len(m.ended)
 	}
-	return m.fail(&seq.ItemError{Item: m.partial(g), Err: err})
+	failed := &seq.ItemError{Item: m.partial(g), Err: err}
+	g.Group = Group[K, T]{}
+	return m.fail(failed)
 }
 
 // remove takes g out of the pending groups, so that its streams can be pulled again.
