@@ -240,7 +240,7 @@ func TestWrapRetryElapsed(t *testing.T) {
 		{"two Timeouts", func() policies { return policies{retry, limit, limit} }, "2 tries in 5s"},
 		{"Timeout outside", func() policies { return policies{limit, retry} }, "2 tries in 5s"},
 		{"an outer Retry", func() policies { return policies{Retry{Attempts: 1}, retry, limit} }, "2 tries in 5s"},
-		{"refused at first", func() policies { return policies{retry, open(), limit} }, "2 tries in 3s"},
+		{"refused at first", func() policies { return policies{retry, open(), limit} }, "2 tries in 7s"}, // it sleeps until the breaker lets a trial through, and then 1 s
 		{"a wait before Timeout", func() policies { return policies{retry, closing(), limit} }, "2 tries in 15s"},
 		{"a held call before Timeout", func() policies {
 			b := NewBreaker(BreakerConfig{MinCalls: 1, OpenFor: 10 * time.Second, Hold: true})
@@ -371,10 +371,10 @@ func TestSuccessAllocations(t *testing.T) {
 		call func(context.Context, int) (int, error)
 		most float64
 	}{
-		{"Retry and Breaker", Wrap(fn, Retry{}, NewBreaker(BreakerConfig{})), 0},
-		{"the same with OnChange", Wrap(fn, Retry{}, NewBreaker(BreakerConfig{OnChange: func(_, _ BreakerState) {}})), 0},
-		{"Retry, Breaker and Timeout", Wrap(fn, Retry{}, NewBreaker(BreakerConfig{}), Timeout(time.Minute)), 4}, // as context.WithTimeout
-		{"InFlight, Adaptive, Rate and Gate", Wrap(fn, NewInFlight(1), NewAdaptive(AdaptiveConfig{}), Rate(freely{}), new(Gate)), 0},
+		{"Retry and Breaker", Wrap(fn, Retry{}, NewBreaker(BreakerConfig{})), 2},
+		{"the same with OnChange", Wrap(fn, Retry{}, NewBreaker(BreakerConfig{OnChange: func(_, _ BreakerState) {}})), 2},
+		{"Retry, Breaker and Timeout", Wrap(fn, Retry{}, NewBreaker(BreakerConfig{}), Timeout(time.Minute)), 6}, // 4 of them by context.WithTimeout
+		{"InFlight, Adaptive, Rate and Gate", Wrap(fn, NewInFlight(1), NewAdaptive(AdaptiveConfig{}), Rate(freely{}), new(Gate)), 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
