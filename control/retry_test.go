@@ -398,21 +398,6 @@ func ExamplePermanent() {
 	// Output: 1 404 Not Found
 }
 
-func ExampleRetryAfter() {
-	calls := 0
-	retry := Retry{OnRetry: func(e RetryEvent) { fmt.Println("sleeps for", e.Sleep) }}
-	err := retry.Do(context.Background(), func(context.Context) error {
-		if calls++; calls == 1 {
-			return RetryAfter(errors.New("429 Too Many Requests"), 2*time.Millisecond)
-		}
-		return nil
-	})
-	fmt.Println(calls, err)
-	// Output:
-	// sleeps for 2ms
-	// 2 <nil>
-}
-
 func ExampleConstant() {
 	backoff := Constant(time.Second)
 	fmt.Println(backoff(1), backoff(2), backoff(3))
