@@ -222,7 +222,9 @@ func TestRetryAfter(t *testing.T) {
 	for value, want := range map[string][2]time.Duration{
 		"3": {3 * time.Second, 3 * time.Second}, "0": {0, 0},
 		"": {time.Second, time.Second}, "soon": {time.Second, time.Second}, "-1": {time.Second, time.Second},
-		in(time.Hour): {59 * time.Minute, time.Hour},
+		in(5 * time.Second): {3 * time.Second, 5 * time.Second}, in(-time.Hour): {0, 0},
+		// What nobody waits for: it is capped, however large it is.
+		in(time.Hour): {longestPause, longestPause}, "86400": {longestPause, longestPause}, "9223372037": {longestPause, longestPause},
 	} {
 		header := http.Header{"Retry-After": {value}}
 		if got := retryAfter(header); got < want[0] || got > want[1] {
