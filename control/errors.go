@@ -69,3 +69,4 @@ func (e *madeError) Error() string { return e.err.Error() }
 func (e *madeError) Is(target error) bool {
 	return target != ErrRefused && errors.Is(e.err, target)
 }
+func (e *madeError) As(target any) bool { return errors.As(e.err, target) }

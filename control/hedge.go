@@ -61,7 +61,8 @@ func Hedge[T, U any](fn func(context.Context, T) (U, error), after time.Duration
 type hedge[T, U any] struct {
 	fn      func(context.Context, T) (U, error)
 	item    T
-	left    int // tries that may still begin
+	left    int  // tries that may still begin
+	stopped bool // no more may
 	running int
 	ended   chan *try[U]
 
@@ -110,7 +111,7 @@ func (h *hedge[T, U]) race(ctx context.Context, after time.Duration) *try[U] {
 	h.begin(ctx)
 	for h.running > 0 {
 		more := timer.C
-		if h.left == 0 || ctx.Err() != nil {
+		if !h.mayBegin(ctx) {
 			more = nil
 		}
 		select {
@@ -124,7 +125,7 @@ func (h *hedge[T, U]) race(ctx context.Context, after time.Duration) *try[U] {
 				continue
 			}
 			h.fail(t.err)
-			if h.left == 0 || ctx.Err() != nil {
+			if !h.mayBegin(ctx) {
 				continue
 			}
 		case <-more:
@@ -133,6 +134,11 @@ func (h *hedge[T, U]) race(ctx context.Context, after time.Duration) *try[U] {
 		timer.Reset(after)
 	}
 	return nil
+}
+
+// mayBegin reports whether there may be another try.
+func (h *hedge[T, U]) mayBegin(ctx context.Context) bool {
+	return h.left > 0 && !h.stopped && ctx.Err() == nil
 }
 
 // begin begins a try.
@@ -170,10 +176,10 @@ func (h *hedge[T, U]) fail(err error) {
 
 // refuse notes a refusal, which was no try.
 func (h *hedge[T, U]) refuse(err error) {
-	h.refusal = err
 	h.left++
-	if errors.Is(err, ErrStopped) {
-		h.left = 0
+	if !h.stopped { // that one says more than those that follow
+		h.refusal = err
+		h.stopped = errors.Is(err, ErrStopped)
 	}
 }
 

@@ -274,6 +274,7 @@ func TestHedgeAfterRefusals(t *testing.T) {
 		{"beside a slow one", []try{{9*s + s/2, nil}, {0, ErrOpen}}, 3, 10, 9*s + s/2, nil, nil},
 		{"stopped beside a slow one", []try{{9 * s, nil}, {0, ErrStopped}}, 9, 2, 9 * s, nil, nil},
 		{"stopped beside one that fails", []try{{9 * s, errBoom}, {0, ErrStopped}}, 9, 2, 9 * s, []error{errBoom, ErrStopped}, ErrRefused},
+		{"stopped, and then another refusal", []try{{9 * s, errBoom}, {3 * s, ErrOpen}, {0, ErrStopped}, {0, nil}}, 9, 3, 9 * s, []error{errBoom, ErrStopped}, ErrRefused},
 		{"after a failure", []try{{s / 2, errBoom}, {0, ErrOpen}}, 9, 2, s / 2, []error{errBoom, ErrOpen}, ErrRefused},
 	}
 	for _, tt := range tests {
