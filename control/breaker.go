@@ -110,13 +110,15 @@ func (b *Breaker) admit(ctx context.Context) (epoch uint32, err error) {
 
 // wait holds a call up until it is let through.
 func (b *Breaker) wait(ctx context.Context) (epoch uint32, err error) {
+	defer func() { // also where a method of ctx panics: the line may be empty now
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.setPass()
+	}()
 	err = b.line.enter(ctx, &b.mu, func() (ok bool, retry time.Duration) {
 		epoch, ok, retry = b.turn()
 		return ok, retry
 	})
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.setPass()
 	if err != nil {
 		return 0, &refusedError{err}
 	}

@@ -268,6 +268,9 @@ func TestContextThatPanics(t *testing.T) {
 					if err := p.Do(t.Context(), always(nil)); err != nil {
 						t.Errorf("call %d of ctx panics; the next call: %v", bad, err)
 					}
+					if b, ok := p.(*Breaker); ok && b.lane.epoch() == 0 {
+						t.Errorf("call %d of ctx panics; the breaker's fast way is shut", bad)
+					}
 				})
 			}
 		})
