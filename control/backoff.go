@@ -62,6 +62,6 @@ func (e *permanentError) Unwrap() error { return e.error }
 
 // isPermanent reports whether err, or an error behind it, is marked by Permanent.
 func isPermanent(err error) bool {
-	var p *permanentError
-	return errors.As(err, &p)
+	_, ok := errors.AsType[*permanentError](err)
+	return ok
 }

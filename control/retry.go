@@ -144,16 +144,14 @@ func (r *boundRetry) next(ctx context.Context, so *soFar, err error) (d time.Dur
 	if r.Attempts > 0 && n >= r.Attempts || isPermanent(err) || errors.Is(err, ErrStopped) || r.If != nil && !r.If(err) {
 		return 0, false
 	}
-	var asked *retryAfterError
-	if errors.As(err, &asked) {
+	if asked, ok := errors.AsType[*retryAfterError](err); ok {
 		d = max(asked.after, 0)
 	} else {
 		d = max(r.Backoff(n), 0)
 	}
 	if so.refusal != nil {
 		d = max(d, refusedSleep)
-		var open *openError
-		if errors.As(err, &open) {
+		if open, ok := errors.AsType[*openError](err); ok {
 			d = later(d, open.retry)
 		}
 	}
