@@ -52,7 +52,8 @@ func Hedge[T, U any](fn func(context.Context, T) (U, error), after time.Duration
 		if max == 1 {
 			return fn(ctx, item)
 		}
-		h := &hedge[T, U]{fn: fn, item: item, left: max, ended: make(chan *try[U])}
+		h := &hedge[T, U]{fn: fn, item: item, left: max,
+			running: make(map[*try[U]]struct{}), ended: make(chan *try[U]), over: make(chan struct{})}
 		return h.run(ctx, after)
 	}
 }
@@ -63,8 +64,9 @@ type hedge[T, U any] struct {
 	item    T
 	left    int  // tries that may still begin
 	stopped bool // no more may
-	running int
-	ended   chan *try[U]
+	running map[*try[U]]struct{}
+	ended   chan *try[U]  // tries that have ended, one by one
+	over    chan struct{} // closed when nobody receives them any more
 
 	errs    []error   // of the last tries that have failed
 	refusal error     // the last one
@@ -95,8 +97,9 @@ func (h *hedge[T, U]) run(ctx context.Context, after time.Duration) (result U, e
 // join ends all tries that are still running, and passes on a panic or Goexit of one.
 func (h *hedge[T, U]) join(cancel context.CancelFunc) {
 	cancel()
-	for h.running > 0 {
-		h.take(<-h.ended)
+	close(h.over)
+	for t := range h.running {
+		h.take(t)
 	}
 	if h.broken != nil {
 		h.broken.Join()
@@ -109,7 +112,7 @@ func (h *hedge[T, U]) race(ctx context.Context, after time.Duration) *try[U] {
 	timer := time.NewTimer(after)
 	defer timer.Stop()
 	h.begin(ctx)
-	for h.running > 0 {
+	for len(h.running) > 0 {
 		more := timer.C
 		if !h.mayBegin(ctx) {
 			more = nil
@@ -145,18 +148,23 @@ func (h *hedge[T, U]) mayBegin(ctx context.Context) bool {
 func (h *hedge[T, U]) begin(ctx context.Context) {
 	t := new(try[U])
 	h.left--
-	h.running++
 	t.task = seq.Go(ctx, func() {
-		defer func() { h.ended <- t }()
+		defer func() {
+			select {
+			case h.ended <- t:
+			case <-h.over:
+			}
+		}()
 		t.result, t.err = h.fn(ctx, h.item)
 		t.returned = true
 	})
+	h.running[t] = struct{}{} // now: a method of ctx may panic in Go
 }
 
-// take takes over a try that has ended.
+// take waits for a try and takes it over.
 func (h *hedge[T, U]) take(t *try[U]) {
-	h.running--
-	t.task.Wait() // its goroutine is about to exit
+	t.task.Wait()
+	delete(h.running, t)
 	if !t.returned && h.broken == nil {
 		h.broken = t.task
 	}

@@ -105,7 +105,7 @@ func Idempotent[T, U any](fn func(context.Context, T) (U, error), keys KeyStore,
 
 // claimed makes the call for a key that is the caller's, and records how it ended.
 func claimed[T, U any](ctx context.Context, c claim, fn func(context.Context, T) (U, error), item T) (result U, err error) {
-	r := c.startRenewing(ctx)
+	r := &renewal{ctx: ctx}
 	defer r.join() // passes on a panic of Renew
 	var data []byte
 	made, recorded := false, false
@@ -118,12 +118,13 @@ func claimed[T, U any](ctx context.Context, c claim, fn func(context.Context, T)
 		return c.abandon(ctx)
 	}
 	defer func() {
-		if !recorded { // fn or MarshalJSON panics, which says more than an error of record
+		if !recorded { // fn, MarshalJSON or a method of ctx panics, which says more than an error of record
 			record()
 		}
 	}()
 
 	if err = ended(ctx); err == nil { // Begin may have taken long
+		r.start(c)
 		result, err = fn(r.ctx, item)
 	}
 	if made = err == nil; !made {
@@ -181,19 +182,20 @@ type renewal struct {
 	task   *seq.Task // nil where claims do not run out
 }
 
-func (c claim) startRenewing(ctx context.Context) *renewal {
+// start begins to renew the claim, where claims run out.
+func (r *renewal) start(c claim) {
 	keys, ok := c.keys.(KeyRenewer)
 	if !ok {
-		return &renewal{ctx: ctx}
+		return
 	}
-	fnCtx, lose := context.WithCancelCause(ctx)
-	renewCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	task := seq.Go(ctx, func() {
+	fnCtx, lose := context.WithCancelCause(r.ctx)
+	renewCtx, stop := context.WithCancel(context.WithoutCancel(r.ctx))
+	r.task = seq.Go(r.ctx, func() {
 		why := fmt.Errorf("control.Idempotent: the claim on key %q is not renewed any more", c.key) // Renew has panicked
 		defer func() { lose(why) }()
 		why = c.renew(renewCtx, keys)
 	})
-	return &renewal{fnCtx, stop, task}
+	r.ctx, r.cancel = fnCtx, stop
 }
 
 // stop ends the renewal and waits for its goroutine.

@@ -277,6 +277,34 @@ func TestContextThatPanics(t *testing.T) {
 	}
 }
 
+// So does one that panics around Hedge and Idempotent: no try is left, and the key is
+// free, or finished where the call was made.
+func TestContextThatPanicsAroundHedgeAndIdempotent(t *testing.T) {
+	for bad := 1; bad < 40; bad++ {
+		synctest.Test(t, func(t *testing.T) {
+			var running atomic.Int32
+			calls := 0
+			hedged := Hedge(func(context.Context, int) (int, error) {
+				defer running.Add(-1)
+				running.Add(1)
+				time.Sleep(time.Second)
+				return 7, nil
+			}, time.Minute, 3)
+			inGoroutine(func() { hedged(badContext{context.Background(), &calls, bad, func() {}}, 0) })
+			if running.Load() != 0 {
+				t.Errorf("call %d of ctx panics: %d tries are left", bad, running.Load())
+			}
+			calls, made := 0, 0
+			store := &scriptedStore{Keys: NewKeys(10, time.Hour)}
+			once := Idempotent(func(context.Context, string) (int, error) { made++; return 7, nil }, store, orderKey)
+			inGoroutine(func() { once(badContext{context.Background(), &calls, bad, func() {}}, "7") })
+			if got, err := once(t.Context(), "7"); got != 7 || err != nil || made != 1 {
+				t.Errorf("call %d of ctx panics; the next call: %d, %v, made %d times", bad, got, err, made)
+			}
+		})
+	}
+}
+
 // A nosyContext, whenever a method of it is called, uses the policy that calls it from
 // another goroutine. That would hang if the policy's mutex were held.
 type nosyContext struct {

@@ -70,3 +70,23 @@ func TestCallsInsideAScope(t *testing.T) {
 		leaves(t, "Hedge", func() { seq.Drain(scoped) })
 	})
 }
+
+// So they are where it is a method of an error that panics, while another try runs.
+func TestHedgeErrorThatPanicsInsideAScope(t *testing.T) {
+	for way, leave := range waysToLeave {
+		synctest.Test(t, func(t *testing.T) {
+			scoped := seq.Scope(t.Context(), func(ctx context.Context) intStream {
+				var tries atomic.Int32
+				call := Hedge(func(context.Context, int) (int, error) {
+					if tries.Add(1) == 2 {
+						return 0, badError{leave: leave, is: true}
+					}
+					<-ctx.Done()
+					return 0, ctx.Err()
+				}, time.Second, 2)
+				return seq.Map(seq.Of(1), func(n int) (int, error) { return call(ctx, n) })
+			})
+			leaves(t, way, func() { seq.Drain(scoped) })
+		})
+	}
+}
