@@ -21,7 +21,7 @@ func latest[P any](ctx context.Context, s *spec) (*P, error) {
 	var last *P
 	err := s.dialect.barrier(ctx, s.db, table, func(db Querier) error {
 		locked := *s
-		locked.db = db
+		locked.db, locked.owned = db, true
 		err := locked.prepare(ctx)
 		if err == nil {
 			last, err = onePosition[P](ctx, &locked, nil, nil, !s.desc, 0)

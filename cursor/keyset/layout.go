@@ -38,6 +38,16 @@ func (l *layout) qualified(c columnInfo) string {
 	return l.alias + "." + l.dialect.Quote(c.name)
 }
 
+// hasMoney reports whether a column's text depends on the currency of the session.
+func (l *layout) hasMoney() bool {
+	return slices.ContainsFunc(l.columns, func(c columnInfo) bool { return c.money })
+}
+
+// hasZoned reports whether a column is read in the time zone of the session.
+func (l *layout) hasZoned() bool {
+	return slices.ContainsFunc(l.columns, func(c columnInfo) bool { return c.zoned })
+}
+
 // choose lays out the columns that are read.
 func (l *layout) choose(names []string) {
 	l.names = names

@@ -127,6 +127,19 @@ func (o *openPage[T, P]) closeSource() error {
 
 // Next implements [paging.Rest].
 func (o *openPage[T, P]) Next(ctx context.Context) ([]T, error) {
+	items, err := o.next(ctx)
+	if err != nil || !o.over || o.more || o.final != nil || len(items) == 0 {
+		return items, err
+	}
+	err = o.r.knowAgain(ctx) // before the stream ends
+	if bad := (*rowError)(nil); errors.As(err, &bad) {
+		o.final = bad.err
+		return items, nil
+	}
+	return items, err
+}
+
+func (o *openPage[T, P]) next(ctx context.Context) ([]T, error) {
 	if o.over {
 		return nil, nil
 	}

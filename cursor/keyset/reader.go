@@ -47,6 +47,8 @@ type reader[T, P any] struct {
 
 	prepared bool
 	checked  bool // a position has been found again
+	known    bool // the catalog has been asked about the key, where that is needed
+	moved    bool // rows have come since the catalog was asked
 	fit      int  // rows of a page as their bytes allow, 0 if they do not matter
 	largest  int  // rows that a page has had
 }
@@ -63,7 +65,7 @@ func (r *reader[T, P]) fetch(ctx context.Context, req paging.Request[T, P]) (pag
 
 func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg paging.Page[T, P], err error) {
 	if err := r.prepare(ctx); err != nil {
-		return pg, err
+		return refused(pg, err)
 	}
 	rows, limit := req.Limit+1, req.Limit // one past the page: it may have the position of the last
 	if r.fit > 0 && r.fit <= limit {
@@ -74,7 +76,7 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		pg.Err = err
 		return pg, nil
 	}
-	open := req.Open && r.checked && rows > limit && limit > runRows
+	open := req.Open && r.checked && r.known && r.spec.facts.unique && rows > limit && limit > runRows
 	budget := r.budget(rows)
 	stmt, stop := ctx, context.CancelFunc(func() {})
 	if open {
@@ -117,12 +119,15 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		return pg, err
 	}
 	if open && more && !budget.full {
-		kept = false
+		kept, r.moved = false, true
 		return r.openPage(req, pg.Items, src, budget, limit)
 	}
 	closed = true
 	if err := src.close(); err != nil && !budget.full { // nothing of the rest is wanted where it is full
 		return pg, err
+	}
+	if err := r.know(ctx, req.After != nil); err != nil {
+		return refused(pg, err)
 	}
 	r.largest = max(r.largest, len(pg.Items))
 	past := len(pg.Items) > limit
@@ -132,7 +137,27 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	if pg.Last != nil {
 		*pg.Last = r.own(*pg.Last)
 	}
-	return pg, r.checkPosition(ctx, &pg, req.After, !past)
+	if err := r.checkPosition(ctx, &pg, req.After, !past); err != nil {
+		return pg, err
+	}
+	if err := r.checkUnique(ctx, &pg, req.After); err != nil {
+		return pg, err
+	}
+	r.moved = r.moved || len(pg.Items) > 0
+	if r.moved && req.After != nil && !pg.More && pg.Err == nil {
+		return refused(pg, r.knowAgain(ctx))
+	}
+	return pg, nil
+}
+
+// refused returns a page without rows where an error is final.
+func refused[T, P any](pg paging.Page[T, P], err error) (paging.Page[T, P], error) {
+	if bad := (*rowError)(nil); errors.As(err, &bad) {
+		pg.Last = nil
+		pg.Fail(0, bad.err)
+		return pg, nil
+	}
+	return pg, err
 }
 
 // own returns a position that keeps when its row's memory is used again.
