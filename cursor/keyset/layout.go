@@ -131,7 +131,10 @@ func (l *layout) row(values []any, key Key, slab *[]any) (Row, error) {
 
 // check refuses a result that is not laid out as l is.
 func (l *layout) check(names []string) error {
-	if !slices.EqualFunc(names, l.columns, func(name string, c columnInfo) bool { return name == c.name }) {
+	same := func(name string, c columnInfo) bool {
+		return name == c.name || name == strings.TrimLeft(c.name, " ") // as MariaDB calls it in a result
+	}
+	if !slices.EqualFunc(names, l.columns, same) {
 		return errors.New("the columns are not those that the table had when it was opened; was it altered? Open it again")
 	}
 	return nil

@@ -222,12 +222,7 @@ func mysqlBarrier(ctx context.Context, db Querier, table tableName, read func(Qu
 			return err
 		}
 		defer func() {
-			cleanup := context.WithoutCancel(ctx)
-			_, unlock := conn.ExecContext(cleanup, "UNLOCK TABLES")
-			_, reset := conn.ExecContext(cleanup, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", timeout))
-			if failed := errors.Join(unlock, reset); failed != nil {
-				err = errors.Join(err, failed, discard(conn))
-			}
+			err = errors.Join(err, cleanUp(ctx, conn, "UNLOCK TABLES", fmt.Sprintf("SET SESSION lock_wait_timeout = %d", timeout)))
 		}()
 		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", int(barrierWait.Seconds()))); err != nil {
 			return err

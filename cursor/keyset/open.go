@@ -162,6 +162,12 @@ func (o *openPage[T, P]) next(ctx context.Context) ([]T, error) {
 
 // accepted is accept where the statement may have failed.
 func (o *openPage[T, P]) accepted(batch []T) ([]T, error) {
+	if o.err != nil && o.budget.ctx.Err() == nil && timeLimit(o.err) != "" {
+		// The server's time was up for this page. Smaller ones go on behind it.
+		o.r.halve(o.count)
+		o.over, o.more = true, true
+		return nil, nil
+	}
 	if o.err != nil {
 		return nil, o.r.spec.explain(o.err)
 	}

@@ -3,6 +3,7 @@ package keyset
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -165,18 +166,17 @@ func postgresIndexes(ctx context.Context, db Querier, info *tableInfo, oid int64
 // the table and lets no other begin to. The statement behind it sees what they
 // committed.
 func postgresBarrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
-	return withConn(ctx, db, func(conn *sql.Conn) error {
-		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-		if err != nil {
+	return withConn(ctx, db, func(conn *sql.Conn) (err error) {
+		if _, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 			return err
 		}
-		defer tx.Rollback() // it gives the lock back
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", barrierWait.Milliseconds())); err != nil {
+		defer func() { err = errors.Join(err, cleanUp(ctx, conn, "ROLLBACK")) }() // it gives the lock back
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", barrierWait.Milliseconds())); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+table.text+" IN SHARE MODE"); err != nil {
+		if _, err := conn.ExecContext(ctx, "LOCK TABLE "+table.text+" IN SHARE MODE"); err != nil {
 			return lockError(table, err)
 		}
-		return read(tx)
+		return read(conn)
 	})
 }

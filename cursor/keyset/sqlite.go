@@ -249,16 +249,13 @@ func sqliteBarrier(ctx context.Context, db Querier, _ tableName, read func(Queri
 			if err := setPragma(ctx, conn, "busy_timeout", int(barrierWait.Milliseconds())); err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, setPragma(context.WithoutCancel(ctx), conn, "busy_timeout", 0)) }()
+			defer func() { err = errors.Join(err, cleanUp(ctx, conn, "PRAGMA busy_timeout = 0")) }()
 		}
 		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 			return err
 		}
-		err = read(conn)
-		if _, rollback := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); rollback != nil {
-			err = errors.Join(err, rollback, discard(conn))
-		}
-		return err
+		defer func() { err = errors.Join(err, cleanUp(ctx, conn, "ROLLBACK")) }()
+		return read(conn)
 	})
 }
 

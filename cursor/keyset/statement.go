@@ -130,11 +130,6 @@ func (s *spec) sharesPool() bool {
 	return ok
 }
 
-// explain adds to an error what was being done.
-func (s *spec) explain(err error) error {
-	return fmt.Errorf("keyset: read %s: %w", s.from, err)
-}
-
 // source returns what stands between SELECT and WHERE.
 func (s *spec) source(columns string) string {
 	hint := strings.TrimSpace(s.hint)
