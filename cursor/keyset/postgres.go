@@ -81,7 +81,7 @@ func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
 		var base, typ, collation string
-		if err := rows.Scan(&c.name, &c.typ, &base, &c.notNull, &c.primary, &typ, &collation); err != nil {
+		if err := rows.Scan(&c.name, &c.typ, &base, &c.composite, &c.notNull, &c.primary, &typ, &collation); err != nil {
 			return err
 		}
 		c.inexact = base == "float4" || base == "float8"
@@ -94,7 +94,7 @@ func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64
 			SELECT attnum, atttypid, 0 FROM pg_attribute WHERE attrelid = $1::int8::oid AND attnum > 0 AND NOT attisdropped
 			UNION ALL
 			SELECT b.attnum, t.typbasetype, b.depth + 1 FROM bases b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd')
-		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, a.attnotnull,
+		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype = 'c', a.attnotnull,
 			COALESCE((SELECT k FROM pg_index i, generate_series(1, i.indnkeyatts) k
 				WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indkey[k-1] = a.attnum), 0),
 			CASE WHEN n.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)
