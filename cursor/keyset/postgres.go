@@ -75,8 +75,8 @@ func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo
 
 // postgresColumns reads the columns of a table. A domain is what it is over in the end. A
 // type that is not the server's own has its schema before it, so that its name is the same
-// whatever the search path is; a collation has the version that the server has loaded,
-// since another one may sort in another way.
+// whatever the search path is; a collation that an index has is named with the version that
+// the server has loaded, since another one may sort in another way.
 func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64) error {
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
@@ -100,7 +100,8 @@ func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64
 			CASE WHEN n.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)
 				ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) || CASE WHEN a.atttypmod < 0 THEN '' ELSE '(' || a.atttypmod || ')' END END,
 			COALESCE((SELECT CASE WHEN c.collname = 'default' THEN (SELECT datcollate::text FROM pg_database WHERE datname = current_database())
-				ELSE c.collname::text END || COALESCE(' ' || NULLIF(pg_collation_actual_version(c.oid), ''), '')
+				ELSE c.collname::text END || CASE WHEN EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey))
+				THEN COALESCE(' ' || NULLIF(pg_collation_actual_version(c.oid), ''), '') ELSE '' END
 				FROM pg_collation c WHERE c.oid = a.attcollation), '')
 		FROM pg_attribute a
 			JOIN pg_type t ON t.oid = a.atttypid
