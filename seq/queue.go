@@ -12,8 +12,8 @@ type queue[J any] struct {
 	most  int // jobs that there may be
 	jobs  ring[J]
 	_     cacheLine
-	head  *table[J] // where the producer writes; its own, like put
-	put   uint64    // jobs handed over
+	head  table[J] // where the producer writes; its own, like put
+	put   uint64   // jobs handed over
 	_     cacheLine
 	taken atomic.Uint64
 	_     cacheLine
@@ -55,31 +55,45 @@ func (q *queue[J]) some() bool {
 	}
 }
 
+// take takes the next job, if there is one. t is a worker's own copy of the table that it
+// has seen last.
+func (q *queue[J]) take(t *table[J]) (j J, ok bool) {
+	for {
+		pos := q.taken.Load()
+		if !t.is(pos, fed) {
+			*t = *q.jobs.table(pos)
+			if !t.is(pos, fed) {
+				if q.taken.Load() == pos {
+					return j, false
+				}
+				continue // pos was stale
+			}
+		}
+		if q.taken.CompareAndSwap(pos, pos+1) {
+			c := t.at(pos)
+			j = c.take()
+			c.become(pos+uint64(len(t.cells)), free)
+			return j, true
+		}
+	}
+}
+
 // taker returns a worker's own function to take the next job, which waits for one if
 // need be. It is false when there will be none. searching tells whether the worker is
 // counted as such, which it is when the pool has started it.
 func (q *queue[J]) taker(searching bool) func() (J, bool) {
+	t := *q.jobs.table(0)
 	var j J
-	var t *table[J]
-	try := func() bool {
-		for {
-			pos := q.taken.Load()
-			t = q.jobs.table(pos)
-			if !t.is(pos, fed) {
-				if q.taken.Load() == pos {
-					return false
-				}
-				continue // pos was stale
-			}
-			if q.taken.CompareAndSwap(pos, pos+1) {
-				c := t.at(pos)
-				j = c.take()
-				c.become(pos+uint64(len(t.cells)), free)
-				return true
-			}
-		}
+	try := func() (ok bool) {
+		j, ok = q.take(&t)
+		return ok
 	}
 	return func() (got J, ok bool) {
+		if !searching {
+			if got, ok = q.take(&t); ok { // as next does, but without a call
+				return got, true
+			}
+		}
 		ok = q.pool.next(searching, try)
 		searching = false
 		if ok {
