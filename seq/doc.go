@@ -42,7 +42,7 @@
 //  2. Item errors and final errors pass through a stage in position and untouched.
 //     The consumer decides: return ends everything, continue goes on. Where order is
 //     given up, by [MapUnordered] or between the branches of a fan, an item error
-//     may overtake items. The final error of a source waits until all that was
+//     may overtake items, but no pair that is ready is overtaken without a bound. The final error of a source waits until all that was
 //     pulled before it has been yielded. Where several streams come together, a
 //     final error of one ends the whole.
 //
@@ -98,9 +98,10 @@
 // One item to one: [Map]; to none or one: [Filter], or Map with ErrSkip; to many:
 // [FlatMap], or [Flatten] where they are a slice already. Where the function waits
 // for something, or works for more than a microsecond: [MapConcurrent], which
-// keeps the order, or [MapUnordered], which lets nobody wait for a slow item.
-// [FlatMapConcurrent] is FlatMap with several sub-streams at a time, and
-// [ForEachConcurrent] the end of a pipeline that has no results.
+// keeps the order, [MapUnordered], which lets nobody wait for a slow item, or
+// [MapKeyed], where the items of a key must not be worked on at the same time.
+// [FlatMapConcurrent] and [FlatMapUnordered] are FlatMap with several sub-streams at a
+// time, and [ForEachConcurrent] is the end of a pipeline that has no results.
 //
 // To let the source work while the consumer does: [Buffer]. To stop waiting for a
 // source: [Pull]. To bind a source's life to the loop: [Scope].

@@ -10,7 +10,7 @@ import (
 type queue[J any] struct {
 	pool  *pool
 	most  int // jobs that there may be
-	jobs  ring[J]
+	ring  ring[J]
 	_     cacheLine
 	head  table[J] // where the producer writes; its own, like put
 	put   uint64   // jobs handed over
@@ -22,14 +22,14 @@ type queue[J any] struct {
 func (q *queue[J]) init(p *pool, most int) {
 	q.pool = p
 	q.most = most
-	q.head = q.jobs.init(firstCells)
+	q.head = q.ring.init(firstCells)
 }
 
 // hand hands over a job.
 func (q *queue[J]) hand(j J) {
 	for !q.head.is(q.put, free) {
 		if len(q.head.cells) < 2*q.most {
-			q.head = q.jobs.grow(q.put)
+			q.head = q.ring.grow(q.put)
 		} else {
 			runtime.Gosched() // the worker that took its last job is about to free the cell
 		}
@@ -46,7 +46,7 @@ func (q *queue[J]) hand(j J) {
 func (q *queue[J]) some() bool {
 	for {
 		pos := q.taken.Load()
-		if q.jobs.is(pos, fed) {
+		if q.ring.is(pos, fed) {
 			return true
 		}
 		if q.taken.Load() == pos {
@@ -61,7 +61,7 @@ func (q *queue[J]) take(t *table[J]) (j J, ok bool) {
 	for {
 		pos := q.taken.Load()
 		if !t.is(pos, fed) {
-			*t = *q.jobs.table(pos)
+			*t = *q.ring.table(pos)
 			if !t.is(pos, fed) {
 				if q.taken.Load() == pos {
 					return j, false
@@ -70,10 +70,7 @@ func (q *queue[J]) take(t *table[J]) (j J, ok bool) {
 			}
 		}
 		if q.taken.CompareAndSwap(pos, pos+1) {
-			c := t.at(pos)
-			j = c.take()
-			c.become(pos+uint64(len(t.cells)), free)
-			return j, true
+			return t.free(pos), true
 		}
 	}
 }
@@ -82,7 +79,7 @@ func (q *queue[J]) take(t *table[J]) (j J, ok bool) {
 // need be. It is false when there will be none. searching tells whether the worker is
 // counted as such, which it is when the pool has started it.
 func (q *queue[J]) taker(searching bool) func() (J, bool) {
-	t := *q.jobs.table(0)
+	t := *q.ring.table(0)
 	var j J
 	try := func() (ok bool) {
 		j, ok = q.take(&t)

@@ -83,6 +83,15 @@ func (t *table[V]) at(pos uint64) *cell[V] { return &t.cells[pos&t.mask] }
 // the one that is right.
 func (t *table[V]) is(pos, phase uint64) bool { return t.at(pos).turn.Load() == pos<<2|phase }
 
+// free takes the value at pos and leaves the cell to the producer, for the next position
+// that comes to it.
+func (t *table[V]) free(pos uint64) V {
+	c := t.at(pos)
+	v := c.take()
+	c.become(pos+uint64(len(t.cells)), free)
+	return v
+}
+
 func (r *ring[V]) is(pos, phase uint64) bool { return r.table(pos).is(pos, phase) }
 
 // take takes what c holds and leaves no trace of it that would keep it alive.

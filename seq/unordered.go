@@ -34,7 +34,7 @@ func (u *unordered[T, U]) push(v T, err error) bool {
 	}
 	u.spend()
 	if err != nil {
-		u.place(pair[U]{err: err})
+		u.place(err)
 	} else {
 		u.jobs.hand(v)
 	}
@@ -43,21 +43,37 @@ func (u *unordered[T, U]) push(v T, err error) bool {
 
 // work is a worker.
 func (u *unordered[T, U]) work() {
-	take := u.jobs.taker(true)
-	for item, ok := take(); ok && u.group.ctx.Err() == nil; item, ok = take() {
+	t := *u.jobs.ring.table(0)
+	var item T
+	claim := func() (ok bool) {
+		item, ok = u.jobs.take(&t)
+		return ok
+	}
+	for ok := u.next(true, claim); ok && u.group.ctx.Err() == nil; {
 		v, err := u.fn(u.group.ctx, item)
+		pos := u.placed.Add(1) - 1 // this and the next lines are place, without a call
+		c := u.ring.table(pos).at(pos)
 		if err == nil {
-			u.place(pair[U]{v: v})
+			c.v.v = v
 		} else {
-			u.place(pair[U]{err: failure(item, err)})
+			c.v.err = failure(item, err)
+		}
+		c.become(pos, done)
+		if u.want.Load() == pos+1 {
+			u.consumer.wake()
+		}
+		if next := u.jobs.taken.Load(); t.is(next, fed) && u.jobs.taken.CompareAndSwap(next, next+1) {
+			item = t.free(next) // as claim does, but without a call
+		} else {
+			ok = u.next(false, claim)
 		}
 	}
 }
 
-// place gives a result the next position.
-func (u *unordered[T, U]) place(r pair[U]) {
+// place gives an error of the source the next position.
+func (u *unordered[T, U]) place(err error) {
 	pos := u.placed.Add(1) - 1
 	c := u.ring.table(pos).at(pos)
-	c.v.pair = r
+	c.v.err = err
 	u.publish(c, pos)
 }
