@@ -12,8 +12,9 @@ import (
 // ready before it, which are fewer than the window.
 //
 // Rejected: positions in the order of the items, of which the consumer leaves out those
-// that are late, to come back to them. It spares the worker an atomic operation, but
-// what is passed over stays in the way of the source, which has to go around it.
+// that are late, to come back to them. It spares the worker two atomic operations, 6 ns
+// an item, but what is passed over stays in the way of the source, which has to go around
+// it, and the errors of the source need a way of their own.
 type unordered[T, U any] struct {
 	ordered[T, U]
 	jobs   queue[T]
