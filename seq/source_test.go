@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -152,9 +153,7 @@ func TestFromFunc(t *testing.T) {
 		for v, err := range seq.FromFunc(t.Context(), results(c.list...)) {
 			got = append(got, pair{v, err})
 		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
-		}
+		wantSame(t, c.name, got, c.want)
 	}
 }
 
@@ -292,9 +291,11 @@ func FuzzLines(f *testing.F) {
 		}
 		in := bytes.NewReader(data)
 		r := readerFunc(func(p []byte) (int, error) { return in.Read(p[:min(len(p), max(step, 1))]) })
-		if got, err := seq.Collect(seq.Lines(r)); !slices.Equal(got, want) || err != nil {
-			t.Errorf("got %q, %v, want %q", got, err, want)
+		got, err := seq.Collect(seq.Lines(r))
+		if err != nil {
+			t.Error(err)
 		}
+		wantSame(t, "lines", got, want)
 	})
 }
 
@@ -323,10 +324,26 @@ func TestTicks(t *testing.T) {
 			}
 		}
 		want := []time.Duration{1 * time.Second, 2 * time.Second, 5500 * time.Millisecond, 6 * time.Second}
-		if !slices.Equal(at, want) || !isEnd(end) {
-			t.Errorf("got ticks after %v, then %v; want %v", at, end, want)
+		wantSame(t, "ticks after", at, want)
+		if !isEnd(end) {
+			t.Errorf("then %v, want the end of the context", end)
 		}
 	})
+}
+
+// TestTicksOfAnyLength runs outside of a bubble, where now + every may overflow.
+func TestTicksOfAnyLength(t *testing.T) {
+	if n, err := seq.Count(seq.Take(seq.Ticks(t.Context(), 1), 3)); n != 3 || err != nil {
+		t.Errorf("every nanosecond: got %d ticks, %v", n, err)
+	}
+	for _, every := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		n, err := seq.Count(seq.Ticks(ctx, every))
+		cancel()
+		if n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("every %v: got %d ticks, %v", every, n, err)
+		}
+	}
 }
 
 // TestTicksReuse: each loop starts its period anew.
@@ -350,8 +367,6 @@ func TestFailEnds(t *testing.T) {
 		for _, err := range seq.Fail[int](want) {
 			got = append(got, err)
 		}
-		if !slices.Equal(got, []error{want}) {
-			t.Errorf("got %v, want %v", got, want)
-		}
+		wantSame(t, "errors", got, []error{want})
 	}
 }

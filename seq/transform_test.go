@@ -115,9 +115,7 @@ func TestSyncErrorsUntouched(t *testing.T) {
 		if got[1].v == 99 { // Pipe without stages is the source itself
 			want[1].v, want[3].v = 99, 99
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
+		wantSame(t, "pairs", got, want)
 	})
 }
 
@@ -228,9 +226,7 @@ func TestTapSeesFirst(t *testing.T) {
 		log = append(log, fmt.Sprint("loop ", v, err))
 	}
 	want := []string{"tap 1 <nil>", "loop 1 <nil>", "tap 0 final", "loop 0 final"}
-	if !slices.Equal(log, want) {
-		t.Errorf("got %q, want %q", log, want)
-	}
+	wantSame(t, "calls", log, want)
 }
 
 // TestCatchKeepsKind checks what becomes of handle's errors where they change kind.
@@ -286,8 +282,9 @@ func TestCatchEndsAfterFinal(t *testing.T) {
 		for v, err := range s {
 			got = append(got, pair{v, err})
 		}
-		if !slices.Equal(got, c.want) || calls != 1 {
-			t.Errorf("handle returns %v, %v: got %v in %d calls, want %v", c.v, c.err, got, calls, c.want)
+		if calls != 1 {
+			t.Errorf("handle returns %v, %v: %d calls", c.v, c.err, calls)
 		}
+		wantSame(t, fmt.Sprintf("handle returns %v, %v", c.v, c.err), got, c.want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -109,7 +110,8 @@ func brokenRules(err error) []seqtest.Rule {
 // TestPasses runs the checks over stages that keep the contract.
 func TestPasses(t *testing.T) {
 	for name, c := range map[string]contract{
-		"relay": relaying(none),
+		"relay":                          relaying(none),
+		"relay that may read any number": {ReadAhead: math.MaxInt, Takes: 0, Stage: relaying(none).Stage},
 		"synchronous": {NoContext: true, Stage: func(_ context.Context, in ints, p probe) ints {
 			return seq.Map(in, func(x int) (int, error) { return x, p.Try(x) })
 		}},
