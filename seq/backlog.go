@@ -11,21 +11,21 @@ type backlog[V any] struct {
 	_     cacheLine
 }
 
-// claim takes the next value, if there is one, which is at pos in t. One that was
-// published as done is nobody's to take.
-func (b *backlog[V]) claim() (t *table[V], pos uint64, ok bool) {
+// claim takes the next value, if there is one, which is at pos in the table that t is
+// set to. One that was published as done is nobody's to take.
+func (b *backlog[V]) claim(t *table[V]) (pos uint64, ok bool) {
 	for {
 		pos = b.taken.Load()
-		t = b.ring.table(pos)
+		*t = *b.ring.table(pos)
 		switch turn := t.at(pos).turn.Load(); {
 		case turn == pos<<2|fed:
 			if b.taken.CompareAndSwap(pos, pos+1) {
-				return t, pos, true
+				return pos, true
 			}
 		case turn > pos<<2:
 			b.taken.CompareAndSwap(pos, pos+1)
 		case b.taken.Load() == pos:
-			return t, 0, false
+			return 0, false
 		}
 	}
 }

@@ -195,3 +195,71 @@ func TestForeignContext(t *testing.T) {
 		})
 	}
 }
+
+// A ctx whose methods panic ends the loop by that panic, once, and everything with it.
+func TestContextThatPanics(t *testing.T) {
+	for _, s := range concurrentStages {
+		t.Run(s.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, when := range []int32{1, 2, 5, 20} {
+					var asked atomic.Int32
+					ctx := lookCtx{t.Context(), func() {
+						if asked.Add(1) == when {
+							panic("ctx")
+						}
+					}}
+					end := endOf(func() { seq.Drain(s.stage(ctx, upTo(100, nil), same)) })
+					if end.panic != "ctx" && asked.Load() >= when {
+						t.Errorf("at call %d it ended with %v", when, end)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A valueCtx is a foreign context whose Value panics from some moment on.
+type valueCtx struct {
+	context.Context
+	broken *atomic.Bool
+}
+
+func (c valueCtx) Value(key any) any {
+	if c.broken.Load() {
+		panic("ctx.Value")
+	}
+	return c.Context.Value(key)
+}
+
+// A worker's panic comes out although the context cannot be cancelled without one.
+func TestPanicBehindAContextThatPanics(t *testing.T) {
+	for _, s := range concurrentStages {
+		if !s.callback {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := valueCtx{t.Context(), new(atomic.Bool)}
+				end := endOf(func() {
+					seq.Drain(s.stage(ctx, upTo(100, nil), func(ctx context.Context, v int) (int, error) {
+						if v == 1 {
+							panic("callback")
+						}
+						return v, nil
+					}))
+				})
+				if end.panic != "callback" {
+					t.Errorf("ended with %v", end)
+				}
+				end = endOf(func() {
+					for range s.stage(ctx, upTo(100, nil), same) {
+						ctx.broken.Store(true)
+					}
+				})
+				if end.goexit || end.panic != nil && end.panic != "ctx.Value" {
+					t.Errorf("ended with %v", end)
+				}
+			})
+		})
+	}
+}

@@ -86,21 +86,71 @@ func ExampleOption() {
 	// Output: 2 <nil>
 }
 
-func ExampleFlatMapUnordered() {
-	// Each folder is a stream of its files; two folders are read at a time.
+// Two folders are read at a time, and their files come folder by folder.
+func ExampleFlatMapConcurrent() {
 	files := func(ctx context.Context, folder string) iter.Seq2[string, error] {
 		return seq.Of(folder+"/1", folder+"/2")
 	}
-	for file, err := range seq.FlatMapUnordered(context.Background(), seq.Of("a", "b", "c"), 2, files) {
+	for file, err := range seq.FlatMapConcurrent(context.Background(), seq.Of("a", "b"), 2, files) {
 		fmt.Println(file, err)
 	}
-	// Unordered output:
+	// Output:
 	// a/1 <nil>
 	// a/2 <nil>
 	// b/1 <nil>
 	// b/2 <nil>
-	// c/1 <nil>
-	// c/2 <nil>
+}
+
+// Two connections are read at a time, and what comes is handed over at once: a quiet one
+// holds nobody up.
+func ExampleFlatMapUnordered() {
+	ctx := context.Background()
+	quiet, busy := make(chan string), make(chan string, 2)
+	busy <- "tick"
+	busy <- "tock"
+	close(busy)
+	receive := func(ctx context.Context, conn chan string) iter.Seq2[string, error] {
+		return seq.FromChan(ctx, conn)
+	}
+	n := 0
+	for msg, err := range seq.FlatMapUnordered(ctx, seq.Of(quiet, busy), 2, receive) {
+		fmt.Println(msg, err)
+		if n++; n == 2 {
+			close(quiet)
+		}
+	}
+	// Output:
+	// tick <nil>
+	// tock <nil>
+}
+
+// The events of one account are applied one after another, those of different
+// accounts side by side, and the results come in the order of the events.
+func ExampleMapKeyed() {
+	type event struct {
+		account string
+		amount  int
+	}
+	var alice, bob int // no lock: no two events of an account are applied at once
+	balances := map[string]*int{"alice": &alice, "bob": &bob}
+	apply := func(_ context.Context, e event) (string, error) {
+		balance := balances[e.account]
+		if *balance+e.amount < 0 {
+			return "", errors.New("not enough money")
+		}
+		*balance += e.amount
+		return fmt.Sprintf("%s has %d", e.account, *balance), nil
+	}
+	events := seq.Of(event{"alice", 10}, event{"bob", 5}, event{"alice", -7}, event{"bob", -6})
+	account := func(e event) string { return e.account }
+	for line, err := range seq.MapKeyed(context.Background(), events, 8, account, apply) {
+		fmt.Println(line, err)
+	}
+	// Output:
+	// alice has 10 <nil>
+	// bob has 5 <nil>
+	// alice has 3 <nil>
+	//  item {bob -6}: not enough money
 }
 
 func ExampleForEachConcurrent() {

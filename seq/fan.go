@@ -23,7 +23,8 @@ const fanAhead = 7
 // input is for one loop at a time; a second loop over it goes on where the first left.
 // What is routed to a branch that has ended is dropped, but a final error routed
 // there is yielded by itself, after all else. A branch that is slow holds up the
-// source as soon as its lane is full. An item error may overtake items.
+// source as soon as its lane is full. An item error may overtake items. The branches that
+// have something take turns; an idle one costs nothing.
 //
 // When the consumer leaves or ctx ends, the input of each branch ends with an
 // error, so that no branch takes what it got for all there was.
@@ -49,7 +50,7 @@ func Branch[T, U any](ctx context.Context, in iter.Seq2[T, error], route func(T,
 
 // Broadcast sends each pair of in to every branch, and yields what comes out of the
 // branches as it comes. The slowest branch sets the pace. An item error of in comes
-// once for each branch, a final one once. All else is as in [Branch].
+// once for each branch, a final one once. Otherwise it is like [Branch].
 //
 // Ends: when all branches have, at a final error of one of them, or when ctx ends.
 // Owns: a goroutine for each branch, and one; all have exited when the loop has.
@@ -70,7 +71,7 @@ func Broadcast[T, U any](ctx context.Context, in iter.Seq2[T, error], branches .
 // out of the lanes as it comes: a pipeline of several stages on n lanes, where
 // [MapUnordered] is one function on n workers. The lanes take from one queue, so a
 // slow one hoards nothing. lane is called n times when the stage is built, with the
-// number of the lane. All else is as in [Branch].
+// number of the lane; n is at most 1,048,576 (1<<20). Otherwise Fork is like [Branch].
 //
 // Ends: when all lanes have, at a final error of one of them, or when ctx ends.
 // Owns: a goroutine for each lane, and one; all have exited when the loop has.

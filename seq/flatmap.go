@@ -114,10 +114,10 @@ func (f *flatOrdered[T, U]) push(v T, err error) bool {
 
 // work is a worker.
 func (f *flatOrdered[T, U]) work() {
-	var t *table[subStream[T, U]]
+	var t table[subStream[T, U]]
 	var pos uint64
 	claim := func() (ok bool) {
-		t, pos, ok = f.claim()
+		pos, ok = f.claim(&t)
 		return ok
 	}
 	var out *lane[U]

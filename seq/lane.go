@@ -21,8 +21,8 @@ type lane[T any] struct {
 	final   bool          // the producer has handed over a final error; its own
 	next    *lane[T]      // in callers or in a line
 	_       cacheLine
-	got     uint64          // pairs taken; the consumer's own, like tail
-	tail    *table[pair[T]] // where the consumer has read last
+	got     uint64         // pairs taken; the consumer's own, like tail
+	tail    table[pair[T]] // where the consumer has read last
 	_       cacheLine
 }
 
@@ -99,13 +99,17 @@ func (l *lane[T]) rest() bool {
 // stirs reports whether there is something to take, or nothing to wait for.
 func (l *lane[T]) stirs() bool { return l.ready() || l.finished() }
 
-func (l *lane[T]) ready() bool { return l.tail.is(l.got, done) || l.moved() && l.tail.is(l.got, done) }
+// ready reports whether there is something to take.
+func (l *lane[T]) ready() bool { return l.tail.is(l.got, done) || l.moved() }
 
-// moved turns to the table that the next pair is or will be in, where that is another.
+// moved turns to the table that the next pair is or will be in, and looks there.
 func (l *lane[T]) moved() bool {
-	last := l.tail
-	l.tail = l.ring.table(l.got)
-	return l.tail != last
+	t := l.ring.table(l.got)
+	if t.start == l.tail.start {
+		return false
+	}
+	l.tail = *t
+	return t.is(l.got, done)
 }
 
 func (l *lane[T]) finished() bool { return l.end.Load() == l.got+1 }
@@ -122,7 +126,7 @@ func (l *lane[T]) take() pair[T] {
 // none, or when the lane has been closed.
 func (l *lane[T]) receive() (p pair[T], ok bool) {
 	for round := 0; !l.shut.Load(); round++ {
-		if l.ready() {
+		if l.tail.is(l.got, done) || l.moved() {
 			return l.take(), true
 		}
 		l.settle()

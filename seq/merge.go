@@ -10,7 +10,8 @@ import (
 const mergeAhead = 16
 
 // Merge yields the pairs of several streams as they come. Each stream keeps its own
-// order; an idle one holds nobody up.
+// order; an idle one holds nobody up and costs nothing. The streams that have something
+// take turns, of at most 16 pairs.
 //
 // Ends: when all of ins have ended, at a final error of one of them, or when ctx ends.
 // Owns: a goroutine for each stream; all have exited when the loop has.
@@ -27,7 +28,7 @@ func Merge[T any](ctx context.Context, ins ...iter.Seq2[T, error]) iter.Seq2[T, 
 //
 // Ends: with in, at a final error of in, or when ctx ends.
 // Owns: one goroutine; it has exited when the loop has.
-// Reads ahead: at most n pairs.
+// Reads ahead: at most n pairs, and at most 1,048,576 (1<<20).
 // Reuse: as often as in.
 func Buffer[T any](ctx context.Context, in iter.Seq2[T, error], n int) iter.Seq2[T, error] {
 	checkContext("Buffer", ctx)

@@ -28,8 +28,8 @@ type ordered[T, U any] struct {
 	want  atomic.Uint64 // the position that the consumer sleeps for, plus one
 	total atomic.Uint64 // how many pairs were pulled, plus one; 0 while in goes on
 	_     cacheLine
-	pos   uint64             // the position that the consumer comes to next; its own, like tail
-	tail  *table[task[T, U]] // where the consumer has read last
+	pos   uint64            // the position that the consumer comes to next; its own, like tail
+	tail  table[task[T, U]] // where the consumer has read last
 	_     cacheLine
 }
 
@@ -101,10 +101,10 @@ func (o *ordered[T, U]) push(v T, err error) bool {
 
 // work is a worker.
 func (o *ordered[T, U]) work() {
-	var t *table[task[T, U]]
+	var t table[task[T, U]]
 	var pos uint64
 	claim := func() (ok bool) {
-		t, pos, ok = o.claim()
+		pos, ok = o.claim(&t)
 		return ok
 	}
 	for ok := o.next(true, claim); ok && o.group.ctx.Err() == nil; {
@@ -192,7 +192,7 @@ func (o *ordered[T, U]) await() bool {
 
 // arrived reports whether the next result is there.
 func (o *ordered[T, U]) arrived() bool {
-	o.tail = o.ring.table(o.pos)
+	o.tail = *o.ring.table(o.pos)
 	return o.tail.is(o.pos, done)
 }
 

@@ -99,7 +99,7 @@ func TestNothingIsOvertakenWithoutBound(t *testing.T) {
 							break
 						}
 						got++
-						if got == 20 || c.first == nil && got == 1 {
+						if ready == 0 && (got == 20 || c.first == nil) {
 							close(release)
 							synctest.Wait()
 							ready = got

@@ -36,7 +36,8 @@ type Puller[T any] struct {
 type nextWaiter struct{ wakeup chan struct{} }
 
 // Pull returns a [Puller] of in. The source may run up to ahead items ahead of the
-// calls of Next; with 0 it works only while a Next waits, or has waited in vain.
+// calls of Next, and at most 1,048,576 (1<<20); with 0 it works only while a Next waits,
+// or has waited in vain.
 //
 // The caller must call Stop, or take the stream to its end. Stop waits for the source:
 // end the context of a source that can block before. Where a panic passes a deferred

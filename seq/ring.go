@@ -17,8 +17,11 @@ import (
 // those before stay where they are.
 type ring[V any] struct {
 	latest atomic.Pointer[table[V]]
+	first  table[V]
 }
 
+// A table is some cells of a ring. It does not change, and who comes to the cells again
+// and again keeps a copy of it.
 type table[V any] struct {
 	cells  []cell[V]
 	mask   uint64
@@ -42,25 +45,25 @@ const (
 const firstCells = 16
 
 // init makes the first cells of a ring that will need room for n values at most.
-func (r *ring[V]) init(n int) *table[V] {
-	return r.install(1<<bits.Len(uint(min(n, firstCells)-1)), 0, nil) // a power of two
+func (r *ring[V]) init(n int) table[V] {
+	return r.install(&r.first, 1<<bits.Len(uint(min(n, firstCells)-1)), 0) // a power of two
 }
 
 // grow doubles the cells for the positions from start on, to which nobody has come yet.
 // It is the producer's to call.
-func (r *ring[V]) grow(start uint64) *table[V] {
-	t := r.latest.Load()
-	return r.install(2*len(t.cells), start, t)
+func (r *ring[V]) grow(start uint64) table[V] {
+	before := r.latest.Load()
+	return r.install(&table[V]{before: before}, 2*len(before.cells), start)
 }
 
-func (r *ring[V]) install(cells int, start uint64, before *table[V]) *table[V] {
-	t := &table[V]{make([]cell[V], cells), uint64(cells - 1), start, before}
+func (r *ring[V]) install(t *table[V], cells int, start uint64) table[V] {
+	t.cells, t.mask, t.start = make([]cell[V], cells), uint64(cells-1), start
 	for i := range uint64(cells) {
 		pos := start + i
 		t.cells[pos&t.mask].turn.Store(pos<<2 | free)
 	}
 	r.latest.Store(t)
-	return t
+	return *t
 }
 
 // table returns the table that pos is in.
@@ -79,6 +82,15 @@ func (t *table[V]) at(pos uint64) *cell[V] { return &t.cells[pos&t.mask] }
 // false: so one may look into the table that one has seen last, and only after a no into
 // the one that is right.
 func (t *table[V]) is(pos, phase uint64) bool { return t.at(pos).turn.Load() == pos<<2|phase }
+
+// free takes the value at pos and leaves the cell to the producer, for the next position
+// that comes to it.
+func (t *table[V]) free(pos uint64) V {
+	c := t.at(pos)
+	v := c.take()
+	c.become(pos+uint64(len(t.cells)), free)
+	return v
+}
 
 func (r *ring[V]) is(pos, phase uint64) bool { return r.table(pos).is(pos, phase) }
 
@@ -186,7 +198,7 @@ func (c *credits) close() {
 type window[V any] struct {
 	credits
 	ring ring[V]
-	head *table[V] // where the producer writes; its own
+	head table[V] // where the producer writes; its own
 	_    cacheLine
 }
 
@@ -196,7 +208,7 @@ func (w *window[V]) init(limit int) {
 }
 
 // use goes on with t.
-func (w *window[V]) use(t *table[V]) {
+func (w *window[V]) use(t table[V]) {
 	w.head = t
 	w.room = min(w.limit, uint64(len(t.cells)))
 	w.bound = w.back.Load() + w.room

@@ -285,8 +285,8 @@ func TestTaskWithForeignContext(t *testing.T) {
 		t.Run(from, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				foreign := &panickyContext{Context: t.Context(), done: make(chan struct{})}
-				defer func() { // ends the goroutine by which package context watches it, and which asks it for a value
-					foreign.broken.Store(false)
+				defer func() { // ends the goroutine by which package context watches it
+					foreign.broken.Store(false) // that goroutine may ask for the value, and nobody could recover
 					close(foreign.done)
 				}()
 				joined := false

@@ -12,8 +12,9 @@ import (
 // ready before it, which are fewer than the window.
 //
 // Rejected: positions in the order of the items, of which the consumer leaves out those
-// that are late, to come back to them. It spares the worker an atomic operation, but
-// what is passed over stays in the way of the source, which has to go around it.
+// that are late, to come back to them. It spares the worker two atomic operations, 6 ns
+// an item, but what is passed over stays in the way of the source, which has to go around
+// it, and the errors of the source need a way of their own.
 type unordered[T, U any] struct {
 	ordered[T, U]
 	jobs   queue[T]
@@ -34,7 +35,7 @@ func (u *unordered[T, U]) push(v T, err error) bool {
 	}
 	u.spend()
 	if err != nil {
-		u.place(pair[U]{err: err})
+		u.place(err)
 	} else {
 		u.jobs.hand(v)
 	}
@@ -43,21 +44,37 @@ func (u *unordered[T, U]) push(v T, err error) bool {
 
 // work is a worker.
 func (u *unordered[T, U]) work() {
-	take := u.jobs.taker(true)
-	for item, ok := take(); ok && u.group.ctx.Err() == nil; item, ok = take() {
+	t := *u.jobs.ring.table(0)
+	var item T
+	claim := func() (ok bool) {
+		item, ok = u.jobs.take(&t)
+		return ok
+	}
+	for ok := u.next(true, claim); ok && u.group.ctx.Err() == nil; {
 		v, err := u.fn(u.group.ctx, item)
+		pos := u.placed.Add(1) - 1 // this and the next lines are place, without a call
+		c := u.ring.table(pos).at(pos)
 		if err == nil {
-			u.place(pair[U]{v: v})
+			c.v.v = v
 		} else {
-			u.place(pair[U]{err: failure(item, err)})
+			c.v.err = failure(item, err)
+		}
+		c.become(pos, done)
+		if u.want.Load() == pos+1 {
+			u.consumer.wake()
+		}
+		if next := u.jobs.taken.Load(); t.is(next, fed) && u.jobs.taken.CompareAndSwap(next, next+1) {
+			item = t.free(next) // as claim does, but without a call
+		} else {
+			ok = u.next(false, claim)
 		}
 	}
 }
 
-// place gives a result the next position.
-func (u *unordered[T, U]) place(r pair[U]) {
+// place gives an error of the source the next position.
+func (u *unordered[T, U]) place(err error) {
 	pos := u.placed.Add(1) - 1
 	c := u.ring.table(pos).at(pos)
-	c.v.pair = r
+	c.v.err = err
 	u.publish(c, pos)
 }
