@@ -10,4 +10,7 @@
 // Each test works in a schema (PostgreSQL) or database (MariaDB) of its own,
 // which is dropped at its end. The tests that restart a whole server start one of
 // their own, if its programs are installed; no variable is asked for that.
+//
+// TestHostileKeys draws some of a server's collations; with PIPELINE_HOSTILE=all it takes
+// all of them, and goes on behind every row, which takes many minutes.
 package dbtest

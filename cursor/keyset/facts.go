@@ -101,7 +101,7 @@ func (r *reader[T, P]) knowAgain(ctx context.Context) error {
 // position would be stored behind which the second is never found.
 func (r *reader[T, P]) checkUnique(ctx context.Context, pg *paging.Page[T, P], after *P) error {
 	s := r.spec
-	if s.facts.unique || pg.Last == nil || pg.Err != nil {
+	if s.facts.unique || pg.Last == nil {
 		return nil
 	}
 	st := &statement{s.dialect, slices.Clone(s.args)}

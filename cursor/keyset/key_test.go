@@ -74,6 +74,7 @@ func TestKeyRefuses(t *testing.T) {
 		{nil, "NULL"},
 		{math.NaN(), "NaN"},
 		{sql.NullString{}, "NULL"},
+		{(*sql.NullString)(nil), "NULL"},
 		{struct{}{}, "cannot be stored"},
 		{[]int{1}, "cannot be stored"},
 	} {

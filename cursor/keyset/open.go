@@ -134,9 +134,10 @@ func (o *openPage[T, P]) Next(ctx context.Context) ([]T, error) {
 	err = o.r.knowAgain(ctx) // before the stream ends
 	if bad := (*rowError)(nil); errors.As(err, &bad) {
 		o.final = bad.err
-		return items, nil
+	} else if err != nil {
+		o.more = true // the page behind this one, which is empty, asks again, and can be tried again
 	}
-	return items, err
+	return items, nil
 }
 
 func (o *openPage[T, P]) next(ctx context.Context) ([]T, error) {

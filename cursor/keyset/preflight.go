@@ -92,6 +92,8 @@ func (s *spec) checkUnknown(ctx context.Context) error {
 		switch name := strings.ToUpper(t.DatabaseTypeName()); {
 		case strings.HasPrefix(name, "FLOAT"), strings.HasPrefix(name, "DOUBLE"), strings.HasPrefix(name, "REAL"):
 			return s.badKey("%s is a floating point number (%s), and two that print alike may differ; use an exact type", s.key[i], name)
+		case name == "MONEY", name == "790": // as a driver has it that does not know the type
+			return s.badKey("%s is money, whose text is in the currency of the session; use a numeric", s.key[i])
 		case name == "ENUM", name == "SET":
 			return s.badKey("%s is an %s, which is sorted in one way and compared in another; use a text or number", s.key[i], name)
 		}

@@ -203,7 +203,8 @@ func (q Query[T, P]) Split(ctx context.Context, n int) ([]Range[P], error) {
 //
 // Where From is one table, the types and collations of the key's columns belong to it,
 // since rows have another order when they change: the catalog is asked for them, under a
-// time limit of 10 s. Without DB it is not asked.
+// time limit of 10 s. Where it cannot be asked, the fingerprint says so instead. Without
+// DB it is not asked.
 func (q Query[T, P]) Fingerprint() string {
 	text := fingerprint(q.From, q.Where, q.Select, q.Desc, q.Key, q.Args)
 	if q.DB == nil || q.Dialect == nil {

@@ -273,6 +273,7 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P],
 			return err
 		}
 		if last && found > 1 && pos == pg.Last {
+			pg.Last = nil
 			pg.Fail(len(pg.Items)-1, paging.ErrorDuplicate(*pos))
 			return nil
 		}
