@@ -238,7 +238,7 @@ func TestStanding(t *testing.T) {
 func TestLossesAreNamed(t *testing.T) {
 	lost, won := made(column{name: "x", unit: "ns"}, 40, 20), made(column{name: "x", unit: "ns"}, 20, 40)
 	b := small(t)
-	if text := report(b, "", []*result{lost}, 0, false); !strings.Contains(text, "b is 2.00 times as fast. "+notExplained) || !strings.Contains(text, "(behind)") {
+	if text := report(b, "", []*result{lost}, 0, false); !strings.Contains(text, "- "+notExplained+" It is so in: [Made up, x](#made) (b is 2.00 times as fast).") || !strings.Contains(text, "(behind)") {
 		t.Errorf("an unexplained loss is not named:\n%s", text)
 	}
 	reasons["made/x"] = "It was made up."

@@ -30,7 +30,7 @@ const wholeSlice = "It is no stream: it takes all items as a slice, shares them 
 	"Here every result is handed over when it is ready, and at most twice the workers are held; the row with Window(1024) shows what a larger window buys."
 
 // notExplained stands where nobody has yet said why a row was lost.
-const notExplained = "not explained yet"
+const notExplained = "Not explained yet."
 
 // reason says why a column of a table was lost.
 func reason(table, column string) string {

@@ -27,8 +27,8 @@ func report(b *bench, machine string, results []*result, took time.Duration, cha
 		"All come to the same digest of results, in the same order where that is promised, or the run fails. "+
 		"Trust the ratios: they are of one run on one machine. \"Times the best peer\" is about the first row of each table, this library in its default form, and its speed: above 1 it is faster. "+
 		"Within %.0f %% counts as even.\n\n", b.rounds, 100*even)
-	summary(&w, results)
 	losses(&w, results)
+	summary(&w, results)
 	for _, r := range results {
 		r.write(&w, charts)
 	}
@@ -65,19 +65,29 @@ func summary(w *strings.Builder, results []*result) {
 	w.WriteString("\n")
 }
 
-// losses says of every column that was lost why.
+// losses says of every column that was lost why: a sentence for each reason, with all
+// that was lost for it.
 func losses(w *strings.Builder, results []*result) {
 	w.WriteString("## Where we are behind, and why\n\n")
-	any := false
+	lost := map[string][]string{} // what, by reason
+	var reasons []string          // in order
 	for _, r := range results {
 		for j, col := range r.columns {
-			if s, ok := r.standing(j); ok && s.lost() {
-				any = true
-				fmt.Fprintf(w, "- **%s, %s**: %s is %s times as fast. %s\n", r.title, col.name, s.bestName, ratio(1/s.againstBest), reason(r.id, col.name))
+			s, ok := r.standing(j)
+			if !ok || !s.lost() {
+				continue
 			}
+			why := reason(r.id, col.name)
+			if lost[why] == nil {
+				reasons = append(reasons, why)
+			}
+			lost[why] = append(lost[why], fmt.Sprintf("[%s, %s](#%s) (%s is %s times as fast)", r.title, col.name, r.id, s.bestName, ratio(1/s.againstBest)))
 		}
 	}
-	if !any {
+	for _, why := range reasons {
+		fmt.Fprintf(w, "- %s It is so in: %s.\n", why, strings.Join(lost[why], "; "))
+	}
+	if len(reasons) == 0 {
 		w.WriteString("Nowhere in this run.\n")
 	}
 	w.WriteString("\n")
