@@ -105,8 +105,8 @@ func (c *checkpoint) load(ctx context.Context, cfg openConfig) error {
 		// the two would else leave a record of an output that is no more.
 		return c.save(ctx, Record{Seq: r.Seq})
 	}
-	if err == nil && r.Format > recordFormat {
-		err = fmt.Errorf("%w: it has format %d, written by a newer version; this one reads up to %d", ErrCorrupt, r.Format, recordFormat)
+	if err == nil {
+		err = checkFormat(r)
 	}
 	if err != nil {
 		return wrapCorrupt(c.job, err)

@@ -3,11 +3,13 @@ package dbtest
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/sqlstore"
 	"github.com/go-sql-driver/mysql"
+	"modernc.org/sqlite"
 )
 
 // A wire is a proxy before a database server that can be cut at the worst moment:
@@ -251,6 +254,176 @@ func terminate(t testing.TB, db *sql.DB, condition string) {
 		}
 		time.Sleep(time.Millisecond) // the server's clock is a real one
 	}
+}
+
+// TestDeadPool has the server end every connection of a pool before each thing that a
+// store can be asked for, as a restart does. A driver may find out at once, or only when it
+// waits for an answer.
+func TestDeadPool(t *testing.T) {
+	const idle = 9 // more than there are tries of a commit
+	t.Run("postgres", func(t *testing.T) {
+		name := uniqueName()
+		db := openDB(t, "pgx", postgresDSN(t)+"&application_name="+name)
+		admin := openPostgres(t)
+		deadPool(t, database{db, databases[1]}, idle, func() {
+			exec(t, admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+name+"'")
+		})
+	})
+	t.Run("a driver that never looks", func(t *testing.T) {
+		c := &mortalConnector{dsn: sqliteDSN(t)}
+		db := sql.OpenDB(c)
+		defer db.Close()
+		deadPool(t, database{db, databases[0]}, idle, func() { c.generation.Add(1) })
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		db, admin := openMariaDB(t), openMariaDB(t)
+		var name string
+		if err := db.QueryRow("SELECT DATABASE()").Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		deadPool(t, database{db, databases[2]}, idle, func() {
+			rows, err := admin.Query("SELECT id FROM information_schema.processlist WHERE db = ?", name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			for _, id := range strings.Fields(allText(t, rows)) {
+				exec(t, admin, "KILL "+id)
+			}
+		})
+	})
+}
+
+// deadPool runs the steps of a store's life, with dismiss before each.
+func deadPool(t *testing.T, db database, idle int, dismiss func()) {
+	db.SetMaxIdleConns(idle)
+	s := newStore(t, db, sqlstore.LeaseFor(time.Hour), sqlstore.KeysFor(time.Hour))
+	ctx := t.Context()
+	var lease cursor.Lease
+	var r cursor.Record
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Migrate", func() error { return s.Migrate(ctx) }},
+		{"Acquire", func() (err error) { lease, err = s.Acquire(ctx, "job"); return err }},
+		{"Load", func() (err error) { r, err = lease.Load(ctx); return err }},
+		{"Save", func() error { return lease.Save(ctx, cursor.Record{Format: 1, Seq: r.Seq + 1}) }},
+		{"Save once more", func() error { return lease.Save(ctx, cursor.Record{Format: 1, Seq: r.Seq + 2, Items: 7}) }},
+		{"Inspect", func() error {
+			r, err := cursor.Inspect(ctx, s, "job")
+			return errors.Join(err, wantEqual(r.Items, 7))
+		}},
+		{"Jobs", func() error { jobs, err := cursor.Jobs(ctx, s); return errors.Join(err, wantEqual(len(jobs), 1)) }},
+		{"Holder", func() error {
+			held, err := cursor.Holder(ctx, s, "job")
+			return errors.Join(err, wantEqual(held != nil, true))
+		}},
+		{"an Acquire of what is held", func() error {
+			if _, err := s.Acquire(ctx, "job"); !errors.Is(err, cursor.ErrLocked) {
+				return fmt.Errorf("it returned %v", err)
+			}
+			return nil
+		}},
+		{"Release", func() error { return lease.Release(ctx) }},
+		{"Begin", func() error { _, done, err := s.Begin(ctx, "a"); return errors.Join(err, wantEqual(done, false)) }},
+		{"Renew", func() error { held, err := s.Renew(ctx, "a"); return errors.Join(err, wantEqual(held, true)) }},
+		{"Finish", func() error { return s.Finish(ctx, "a", []byte("1")) }},
+		{"Begin of what is done", func() error { _, done, err := s.Begin(ctx, "a"); return errors.Join(err, wantEqual(done, true)) }},
+		{"Begin to abandon", func() error { _, _, err := s.Begin(ctx, "b"); return err }},
+		{"Abandon", func() error { return s.Abandon(ctx, "b") }},
+		{"Prune", func() error { n, err := s.Prune(ctx, 0); return errors.Join(err, wantEqual(n, 1)) }},
+	} {
+		fillPool(t, db.DB, idle)
+		dismiss()
+		if err := step.do(); err != nil {
+			t.Errorf("%s over a dead pool: %v", step.name, err)
+		}
+	}
+}
+
+// A mortalConnector makes connections to SQLite that die when a newer generation begins.
+// As with some drivers, the first statement on a dead one fails with what the network said.
+type mortalConnector struct {
+	dsn        string
+	generation atomic.Int64
+}
+
+func (c *mortalConnector) Driver() driver.Driver { return &sqlite.Driver{} }
+
+func (c *mortalConnector) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.Driver().Open(c.dsn)
+	if err != nil {
+		return nil, err
+	}
+	return &mortalConn{conn.(sqliteConn), c, c.generation.Load(), false}, nil
+}
+
+type sqliteConn interface {
+	driver.Conn
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.ConnBeginTx
+}
+
+type mortalConn struct {
+	sqliteConn
+	pool *mortalConnector
+	born int64
+	dead bool // and it is known
+}
+
+func (c *mortalConn) IsValid() bool { return !c.dead }
+
+func (c *mortalConn) alive() error {
+	if c.born != c.pool.generation.Load() {
+		c.dead = true
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (c *mortalConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := c.alive(); err != nil {
+		return nil, err
+	}
+	return c.sqliteConn.ExecContext(ctx, query, args)
+}
+
+func (c *mortalConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := c.alive(); err != nil {
+		return nil, err
+	}
+	return c.sqliteConn.QueryContext(ctx, query, args)
+}
+
+func (c *mortalConn) Ping(context.Context) error { return c.alive() }
+
+// fillPool makes a pool have n idle connections.
+func fillPool(t testing.TB, db *sql.DB, n int) {
+	t.Helper()
+	var conns []*sql.Conn
+	for range n {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.PingContext(t.Context()); err == nil {
+			conns = append(conns, conn)
+		} else {
+			conn.Close()
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+}
+
+func wantEqual[T comparable](got, want T) error {
+	if got != want {
+		return fmt.Errorf("got %v, want %v", got, want)
+	}
+	return nil
 }
 
 // TestCutMidPage cuts every connection in the midst of each page and between pages and

@@ -9,6 +9,9 @@ import (
 	"runtime"
 )
 
+// NoFollow does nothing here.
+const NoFollow = 0
+
 // tryLock fails: two runners at once would ruin each other's output, so without
 // a lock there is no run.
 func tryLock(f *os.File) error {

@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// NoFollow makes OpenFile fail where the name is that of a symbolic link.
+const NoFollow = syscall.O_NOFOLLOW
+
 // tryLock uses flock: unlike the locks of fcntl it belongs to the open file, so
 // two openings in one process exclude each other, and closing an unrelated
 // descriptor of the same file does not drop it.

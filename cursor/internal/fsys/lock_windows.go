@@ -15,6 +15,9 @@ const (
 	errLockViolation    syscall.Errno = 33
 )
 
+// NoFollow does nothing here.
+const NoFollow = 0
+
 // tryLock locks one byte far behind any content: a lock on Windows keeps others
 // from reading what it covers, and the holder's name has to stay readable.
 func tryLock(f *os.File) error {
