@@ -59,11 +59,12 @@ type Table struct {
 // OpenTable looks a table or a view up in the catalog. name is "schema.table" where it
 // is not in the schema in use. The columns of the key may be given; otherwise it is the
 // table's primary key. For a view they must be. name and key are names, not SQL: they
-// are quoted. SQLite's rowid may be given as the key; where it has no INTEGER PRIMARY
+// are quoted. Where a part of name has dots of its own, name may have quotes as SQL does:
+// "schema"."a.table", with no other part left without. SQLite's rowid may be given as the key; where it has no INTEGER PRIMARY
 // KEY as its name, VACUUM may number the rows anew.
 //
-// It is an error where there is no such table or column, and where the table has no
-// primary key and none is given.
+// It is an error where there is no such table or column, and one that Is [ErrKey] where
+// the table has no primary key and none is given.
 func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...string) (*Table, error) {
 	if db == nil {
 		panic("keyset.OpenTable: db must not be nil")
@@ -79,7 +80,7 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 		key = info.primaryKey()
 	}
 	if len(key) == 0 {
-		return nil, fmt.Errorf("keyset: table %s has no primary key; name the columns of a unique index, all of them NOT NULL, as the key", name)
+		return nil, fmt.Errorf("%w: table %s has no primary key; name the columns of a unique index, all of them NOT NULL, as the key", ErrKey, name)
 	}
 	l := &layout{dialect: d.dialect(), alias: table.alias, table: name, info: info}
 	t := &Table{db: db, from: table.text, layout: l}
@@ -217,6 +218,12 @@ func (t *Table) reader(spec *spec) *reader[Row, Key] {
 func findTable(ctx context.Context, db Querier, d *dialect, name string) (tableName, *tableInfo, error) {
 	candidates := []tableName{{name: name}}
 	schema, rest, dotted := strings.Cut(name, ".")
+	if parts := quotedParts(name); len(parts) > 0 {
+		schema, rest, dotted = "", parts[len(parts)-1], true
+		if len(parts) == 2 {
+			schema = parts[0]
+		}
+	}
 	if dotted {
 		candidates = append(candidates, tableName{schema: schema, name: rest})
 	}

@@ -3,7 +3,7 @@
 // flags, it goes on after the last row that is safely in the file.
 //
 //	go -C examples run ./export                       # a demo database of 1,000,000 rows
-//	go -C examples run ./export -dsn sqlite:shop.db -table orders -out orders.csv.gz
+//	go -C examples run ./export -dsn shop.db -table orders -out orders.csv.gz
 //	go -C examples run ./export -dsn postgres://user@host/db -table events -key day,id -partitions 4
 //
 // The table is read in pages by its key (WHERE key > last ORDER BY key LIMIT n),
