@@ -49,6 +49,10 @@ type dialect struct {
 	// lazy says that the driver reads no more of a result than it is asked for.
 	lazy bool
 
+	// prepares says that the driver prepares a statement anew each time that it is run,
+	// without keeping it.
+	prepares bool
+
 	// mixesTypes says that a column may hold values of any type, which are compared with
 	// each other.
 	mixesTypes bool

@@ -21,7 +21,9 @@ type layout struct {
 	names   []string     // of Row.Columns
 	columns []columnInfo // as selected: first those of Row.Columns, then the rest of the key
 	keyAt   []int        // where the columns of the key are among them
-	pool    sync.Pool    // of *rowScanner
+
+	conversions []conversion // of columns
+	pool        sync.Pool    // of *rowScanner
 }
 
 // find returns a column by its name.
@@ -54,6 +56,9 @@ func (l *layout) choose(names []string) {
 			l.columns[at].conversion = asStored
 		}
 		l.keyAt = append(l.keyAt, at)
+	}
+	for _, c := range l.columns {
+		l.conversions = append(l.conversions, c.conversion)
 	}
 }
 
@@ -93,7 +98,7 @@ func (l *layout) convert(from []driver.Value, old Row, slab *[]any) (_ Row, err 
 		values, key = l.cut(slab)
 	}
 	for i, v := range from {
-		if values[i], err = l.columns[i].conversion.apply(v); err != nil {
+		if values[i], err = l.conversions[i].apply(v); err != nil {
 			return Row{}, err
 		}
 	}
@@ -159,7 +164,7 @@ func (l *layout) scan(rows *sql.Rows) (Row, error) {
 	}
 	values, key := l.cut(&s.slab)
 	for i := range values {
-		if c := l.columns[i].conversion; c == asGiven {
+		if c := l.conversions[i]; c == asGiven {
 			s.dest[i] = &values[i] // Scan copies bytes into an any
 		} else {
 			s.cells[i] = cell{&values[i], c}

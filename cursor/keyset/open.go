@@ -103,7 +103,7 @@ func (o *openPage[T, P]) read(items []T, max int) []T {
 	o.took += time.Since(began)
 	if bad := (*rowError)(nil); errors.As(err, &bad) {
 		o.rowErr, err = bad.err, nil
-	} else if o.err = err; err == nil && more && !o.budget.full {
+	} else if o.err = err; err == nil && more && o.count < o.rows && !o.budget.full {
 		return items
 	}
 	if closing := o.closeSource(); closing != nil && o.err == nil && !o.budget.full {

@@ -115,10 +115,8 @@ func (q Query[T, P]) Stream(ctx context.Context, after *P) iter.Seq2[T, error] {
 
 // reader returns what reads the pages of one loop.
 func (q *Query[T, P]) reader(spec *spec) *reader[T, P] {
-	return &reader[T, P]{spec: spec, position: q.Position, equal: paging.EqualFor[P](), bytes: q.Bytes,
-		open: func(ctx context.Context, text string, args []any) (source[T], error) {
-			return openSQL(ctx, spec, q.Scan, q.Bytes, text, args)
-		}}
+	rows := &sqlReader[T]{spec: spec, scan: q.Scan, bytes: q.Bytes}
+	return &reader[T, P]{spec: spec, position: q.Position, equal: paging.EqualFor[P](), bytes: q.Bytes, open: rows.open, free: rows.free}
 }
 
 // Preflight looks whether the query can be read safely, before the first row. It

@@ -15,6 +15,7 @@ var sqlite = dialect{
 	name:          "sqlite",
 	quote:         sqliteMark,
 	lazy:          true,
+	prepares:      true,
 	mixesTypes:    true,
 	storedKeys:    true,
 	keyFormat:     "+%s", // the stored value, whatever the column is declared as

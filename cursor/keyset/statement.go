@@ -211,7 +211,7 @@ func (s *spec) keyConversions() []conversion {
 	for i := range all {
 		all[i] = s.dialect.keyConversion(s.keyType(i))
 		if s.layout != nil {
-			all[i] = s.layout.columns[s.layout.keyAt[i]].conversion
+			all[i] = s.layout.conversions[s.layout.keyAt[i]]
 		}
 	}
 	return all

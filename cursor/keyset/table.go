@@ -198,7 +198,8 @@ func (t *Table) spec() *spec {
 
 // reader returns what reads the pages of one loop.
 func (t *Table) reader(spec *spec) *reader[Row, Key] {
-	r := &reader[Row, Key]{spec: spec, position: t.Position, equal: Key.Equal, bytes: rowBytes, reuse: t.Reuse}
+	rows := &sqlReader[Row]{spec: spec, scan: spec.layout.scan, bytes: rowBytes}
+	r := &reader[Row, Key]{spec: spec, position: t.Position, equal: Key.Equal, bytes: rowBytes, reuse: t.Reuse, free: rows.free}
 	direct := newDriverReader(spec, t.Reuse)
 	r.open = func(ctx context.Context, text string, args []any) (source[Row], error) {
 		if direct != nil {
@@ -208,7 +209,7 @@ func (t *Table) reader(spec *spec) *reader[Row, Key] {
 			}
 			direct = nil
 		}
-		return openSQL(ctx, spec, spec.layout.scan, rowBytes, text, args)
+		return rows.open(ctx, text, args)
 	}
 	return r
 }

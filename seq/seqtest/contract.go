@@ -7,6 +7,8 @@ import (
 	"iter"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // A Contract describes a stage: how to build it and what it promises. Only Stage
@@ -32,6 +34,12 @@ type Contract[T, U any] struct {
 	// begin with Want of any prefix of items. nil means that the items come out as
 	// they are, which needs U to be T.
 	Want func(items []T, then Then) []U
+
+	// Compare says how outputs and items are compared, for example
+	// cmpopts.EquateNaNs() or protocmp.Transform(). Fields that are not exported are
+	// compared, too, unless an option ignores them; a type's own Equal method decides
+	// where there is one.
+	Compare []cmp.Option
 
 	// ReadAhead is how many items the stage may hold that the consumer has not
 	// got. 0 means none: the stage is synchronous.
@@ -117,7 +125,8 @@ func (r Rule) String() string {
 	return fmt.Sprintf("rule %d (%s)", int(r), ruleNames[r])
 }
 
-// Broken is the error for one broken rule. Its text is one sentence.
+// Broken is the error for one broken rule. Its text is one sentence. Where two values
+// differ, what cmp.Diff says of them follows on lines of its own.
 type Broken struct {
 	Rule Rule
 	How  string // what the check did and what came of it

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A due is a pair that the stage owes.
@@ -47,7 +48,7 @@ func (c *Contract[T, U]) dues(script []pair[T], then Then) (list []due[U], ends 
 			for range max(1, c.ErrorCopies) {
 				d := due[U]{err: p.err, after: i + 1}
 				if _, ours := p.err.(callbackError); ours {
-					d.is = isErrorOf(p.err)
+					d.is = c.isErrorOf(p.err)
 				}
 				list = append(list, d)
 			}
@@ -78,12 +79,23 @@ type callbackError struct {
 
 func (e callbackError) Unwrap() error { return e.ItemError }
 
-func isErrorOf(err error) func(error) bool {
+func (c *Contract[T, U]) isErrorOf(err error) func(error) bool {
 	want := err.(callbackError).ItemError
 	return func(got error) bool {
 		e, ok := errors.AsType[*seq.ItemError](got)
-		return ok && seq.IsItemError(got) && errors.Is(got, want.Err) && reflect.DeepEqual(e.Item, want.Item)
+		return ok && seq.IsItemError(got) && errors.Is(got, want.Err) && cmp.Equal(want.Item, e.Item, c.options())
 	}
+}
+
+// sameItem reports whether a and b are the same of Items. An item may hold what is
+// never equal to itself, such as a func, or what no option expects to see.
+func (c *Contract[T, U]) sameItem(a, b T) bool {
+	return reflect.DeepEqual(a, b) || c.Compare != nil && cmp.Equal(a, b, c.options())
+}
+
+// options are those for cmp: every field counts, unless Compare says otherwise.
+func (c *Contract[T, U]) options() cmp.Option {
+	return append(cmp.Options{cmp.Exporter(func(reflect.Type) bool { return true })}, c.Compare...)
 }
 
 // diff compares what came out with what is due and describes the first
@@ -94,8 +106,8 @@ func (c *Contract[T, U]) diff(got []pair[U], want []due[U]) string {
 		switch {
 		case i >= len(got):
 			return fmt.Sprintf("output %d of %d is missing: want %v, the stage yielded nothing more", i+1, len(want), w)
-		case !w.matches(got[i]):
-			return fmt.Sprintf("output %d is %v, want %v", i+1, got[i], w)
+		case !c.matches(w, got[i]):
+			return fmt.Sprintf("output %d is %v, want %v%s", i+1, got[i], w, c.difference(w, got[i]))
 		}
 	}
 	if len(got) > len(want) {
@@ -117,7 +129,7 @@ func (c *Contract[T, U]) arrange(got []pair[U], want []due[U]) []due[U] {
 	}
 	for _, p := range got {
 		i := slices.IndexFunc(rest, func(w due[U]) bool {
-			return w.matches(p) || !c.Unordered && p.err == nil && w.err == nil
+			return c.matches(w, p) || !c.Unordered && p.err == nil && w.err == nil
 		})
 		if i >= 0 {
 			ordered = append(ordered, rest[i])
@@ -128,10 +140,10 @@ func (c *Contract[T, U]) arrange(got []pair[U], want []due[U]) []due[U] {
 }
 
 // missing returns the first of want that is not among got.
-func missing[U any](got []pair[U], want []due[U]) (due[U], bool) {
+func (c *Contract[T, U]) missing(got []pair[U], want []due[U]) (due[U], bool) {
 	rest := slices.Clone(got)
 	for _, w := range want {
-		i := slices.IndexFunc(rest, w.matches)
+		i := slices.IndexFunc(rest, func(p pair[U]) bool { return c.matches(w, p) })
 		if i < 0 {
 			return w, true
 		}
@@ -140,14 +152,25 @@ func missing[U any](got []pair[U], want []due[U]) (due[U], bool) {
 	return due[U]{}, false
 }
 
-func (d due[U]) matches(p pair[U]) bool {
+func (c *Contract[T, U]) matches(d due[U], p pair[U]) bool {
 	switch {
 	case d.is != nil:
 		return p.err != nil && d.is(p.err)
 	case d.err != nil || p.err != nil:
 		return same(d.err, p.err)
 	}
-	return reflect.DeepEqual(d.value, p.value)
+	return cmp.Equal(d.value, p.value, c.options())
+}
+
+// difference tells where two items differ, unless a number or a bool tells by itself.
+func (c *Contract[T, U]) difference(d due[U], p pair[U]) string {
+	if d.err != nil || p.err != nil {
+		return ""
+	}
+	if k := reflect.ValueOf(&d.value).Elem().Kind(); reflect.Bool <= k && k <= reflect.Complex128 {
+		return ""
+	}
+	return "; -want +got:\n" + cmp.Diff(d.value, p.value, c.options())
 }
 
 // same compares two errors as values; an error that cannot be compared is not
@@ -169,17 +192,23 @@ func (d due[U]) String() string {
 func (p pair[T]) String() string {
 	switch {
 	case p.err == nil:
-		return fmt.Sprintf("item %s", clip(fmt.Sprint(p.value)))
+		return "item " + itemText(p.value)
 	case seq.IsItemError(p.err):
 		return fmt.Sprintf("item error %q (%T)", clip(p.err.Error()), p.err)
 	}
 	return fmt.Sprintf("final error %q (%T)", clip(p.err.Error()), p.err)
 }
 
+// itemText is what an ItemError calls the item, which is short and holds no address.
+func itemText(item any) string {
+	text := (&seq.ItemError{Item: item, Err: errors.New("")}).Error()
+	return clip(strings.TrimSuffix(strings.TrimPrefix(text, "item "), ": "))
+}
+
 func clip(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	if len(s) > 60 {
-		s = s[:60] + "…"
+		s = strings.ToValidUTF8(s[:60], "") + "…"
 	}
 	return s
 }

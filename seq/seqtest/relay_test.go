@@ -27,6 +27,7 @@ const (
 	givesUpWaiting
 	callerContextForCallbacks
 	waitsBeforeCancel
+	joinsByChannel
 	leaksGoroutine
 	leaksOnBreak
 	silentAtContext
@@ -284,6 +285,9 @@ func (r *relayed) join() {
 		return
 	case r.flaw == waitsBeforeCancel:
 		r.task.Wait()
+	case r.flaw == joinsByChannel:
+		r.cancel()
+		<-r.task.Done()
 	case r.flaw == givesUpWaiting:
 		r.cancel()
 		select {
@@ -295,12 +299,15 @@ func (r *relayed) join() {
 		go func() { select {} }()
 	}
 	r.cancel()
-	if r.inBody && r.flaw != bodyPanicCovered || r.flaw == goexitSwallowed {
+	switch {
+	case r.flaw == goexitSwallowed:
 		r.task.Wait()
 		return
+	case r.flaw == bodyPanicCovered && r.inBody:
+		seq.Go(r.outer, r.task.Join).Join() // as if nothing were passing through
 	}
 	r.task.Join()
-	if r.fate != nil {
+	if r.fate != nil && !r.inBody {
 		panic(r.fate)
 	}
 }

@@ -69,7 +69,7 @@ func (t *tester[T, U]) rig(s setup[T]) *rig[T, U] {
 	if s.watching {
 		r.in = r.src.stream(r.ctx)
 	}
-	r.probe = &Probe[T]{items: t.c.Items, in: r.src, plan: s.plan, gate: make(chan struct{}), calls: map[int]int{}}
+	r.probe = &Probe[T]{items: t.c.Items, equal: t.c.sameItem, in: r.src, plan: s.plan, gate: make(chan struct{}), calls: map[int]int{}}
 	r.before = map[string]bool{}
 	for _, g := range bubbled() {
 		r.before[g.id] = true
@@ -160,6 +160,7 @@ func (r *rig[T, U]) yields(l *loop[U], doing string) {
 
 // leaks describes the goroutines that the stage has left, or returns "".
 func (r *rig[T, U]) leaks() string {
+	synctest.Wait() // package cmp compares in goroutines that end a little later
 	own := map[string]bool{}
 	for _, l := range r.loops {
 		own[l.id] = true
