@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -84,8 +83,16 @@ func openCheckpoint(ctx context.Context, store Store, job string, cfg openConfig
 	if err := c.load(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if err := c.restore(ctx); err != nil {
+	unknown, err := c.restore(ctx, cfg.discard)
+	if err != nil {
 		return nil, err
+	}
+	if unknown {
+		// Before a byte is written: when this run is killed before its first commit, the
+		// next one must know the output for the job's own.
+		if err := c.save(ctx, Record{Seq: c.record.Seq, States: c.fresh()}); err != nil {
+			return nil, err
+		}
 	}
 	opened = true
 	return c, nil
@@ -102,8 +109,8 @@ func (c *checkpoint) load(ctx context.Context, cfg openConfig) error {
 			return nil // nothing is stored
 		}
 		// The old record must be gone before an output is emptied: a crash between
-		// the two would else leave a record of an output that is no more.
-		return c.save(ctx, Record{Seq: r.Seq})
+		// the two would otherwise leave a record of an output that is no more.
+		return c.save(ctx, Record{Seq: r.Seq, States: c.fresh()})
 	}
 	if err == nil {
 		err = checkFormat(r)
@@ -114,7 +121,7 @@ func (c *checkpoint) load(ctx context.Context, cfg openConfig) error {
 	if r.Seq == 0 {
 		return nil
 	}
-	if err := c.matches(r, cfg); err != nil {
+	if err := c.matches(r, cfg); err != nil && begun(r) {
 		return fmt.Errorf("cursor: open job %q: %w; resume it as it was started, or discard it and start afresh", c.job, err)
 	}
 	if !cfg.checkPrint {
@@ -122,6 +129,12 @@ func (c *checkpoint) load(ctx context.Context, cfg openConfig) error {
 	}
 	c.record = r
 	return nil
+}
+
+// begun reports whether a record has anything that belongs to a query or to
+// participants. That of a job whose first run was killed before its first commit has not.
+func begun(r Record) bool {
+	return len(r.Position) > 0 || r.Finished || r.States[untilState] != nil
 }
 
 // matches says why a record is not of what is being opened.
@@ -143,7 +156,7 @@ func (c *checkpoint) matches(r Record, cfg openConfig) error {
 	}
 	slices.Sort(saved)
 	slices.Sort(now)
-	if !slices.Equal(saved, now) && (len(saved) > 0 || len(r.Position) > 0 || r.Finished) {
+	if !slices.Equal(saved, now) {
 		return fmt.Errorf("%w: it has the participants %q, now %q", ErrMismatch, saved, now)
 	}
 	return nil
@@ -360,7 +373,21 @@ func (c *checkpoint) committed() Record {
 	return c.record
 }
 
+// until returns the saved bound, or finds it and saves it. Nobody waits for find.
 func (c *checkpoint) until(ctx context.Context, find func() (json.RawMessage, error)) (json.RawMessage, error) {
+	bound, err := c.saveUntil(ctx, nil)
+	if err != nil || bound != nil {
+		return bound, err
+	}
+	if bound, err = find(); err != nil || bound == nil {
+		return nil, err
+	}
+	return c.saveUntil(ctx, bound)
+}
+
+// saveUntil returns the saved bound; where there is none, it saves this one, unless it is
+// nil.
+func (c *checkpoint) saveUntil(ctx context.Context, bound json.RawMessage) (json.RawMessage, error) {
 	if err := c.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -368,18 +395,17 @@ func (c *checkpoint) until(ctx context.Context, find func() (json.RawMessage, er
 	if err := c.resolve(ctx); err != nil {
 		return nil, err
 	}
-	if bound, ok := c.record.States[untilState]; ok {
-		return bound, nil
-	}
-	bound, err := find()
-	if err != nil || bound == nil {
-		return nil, err
+	if saved, ok := c.record.States[untilState]; ok || bound == nil {
+		return saved, nil
 	}
 	r := c.record.clone()
+	if !begun(r) { // the participants have not been saved yet
+		r.States = c.fresh()
+	}
 	if r.States == nil {
 		r.States = map[string]json.RawMessage{}
 	}
-	maps.Copy(r.States, map[string]json.RawMessage{untilState: bound})
+	r.States[untilState] = bound
 	return bound, c.save(ctx, r)
 }
 
@@ -393,10 +419,10 @@ func (c *checkpoint) reset(ctx context.Context) error {
 	}
 	c.resets.Add(1)
 	c.added.Store(0)
-	if err := c.save(ctx, Record{Seq: c.record.Seq}); err != nil {
+	if err := c.save(ctx, Record{Seq: c.record.Seq, States: c.fresh()}); err != nil {
 		return err
 	}
-	if err := c.restore(ctx); err != nil {
+	if _, err := c.restore(ctx, true); err != nil {
 		c.dead = err // an output may be half reset: only Open can tell
 		return err
 	}

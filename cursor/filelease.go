@@ -79,17 +79,18 @@ func readHolder(f *fsys.File) string {
 
 // heldBy says who holds the lock at path; nil where nobody does.
 func heldBy(path, job string) (*LockedError, error) {
-	f, err := fsys.OpenFile(path, os.O_RDONLY|fsys.NoFollow, 0)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	f, err := fsys.OpenFile(path, os.O_RDONLY|fsys.NoFollow, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || info.Size() == 0 {
-		return nil, err
-	}
 	if err := f.TryLock(); !errors.Is(err, fsys.ErrLocked) {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (l *fileLease) Load(context.Context) (Record, error) {
 
 // readRecord reads the record in a file, the zero Record where there is no file.
 func readRecord(job, path string) (Record, error) {
-	data, err := os.ReadFile(path)
+	data, err := readRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, nil
 	}
@@ -140,6 +141,18 @@ func readRecord(job, path string) (Record, error) {
 		return Record{}, fmt.Errorf("%w (file %s, job %q)", err, path, job)
 	}
 	return r, nil
+}
+
+// readRegular reads a file. From anything else, such as a FIFO, it could wait for ever.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is no regular file", ErrCorrupt, path)
+	}
+	return os.ReadFile(path)
 }
 
 // Save implements [Lease]. The order is what makes it safe: the new record is

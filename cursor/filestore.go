@@ -98,9 +98,12 @@ func isDevice(name string) bool {
 // from the record at path. It returns "" for a file that is no job's.
 func jobOf(name, path string) (string, error) {
 	if strings.Contains(name, "~") {
-		data, err := os.ReadFile(path)
+		data, err := readRegular(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil // it has just been removed
+		}
 		if err != nil {
-			return "", fmt.Errorf("cursor: which job is it of? %w", err)
+			return "", fmt.Errorf("cursor: find out which job it is of: %w", err)
 		}
 		_, body, err := decodeBody(data)
 		if err == nil && fileName(body.Job) != name {
@@ -177,11 +180,9 @@ func (s *FileStore) Jobs(ctx context.Context) ([]string, error) {
 			continue
 		}
 		job, err := jobOf(name, filepath.Join(s.dir, e.Name()))
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // it has just been removed
-		case err != nil:
+		if err != nil {
 			errs = append(errs, err)
-		case job != "":
+		} else if job != "" {
 			jobs = append(jobs, job)
 		}
 	}

@@ -3,15 +3,10 @@ package dbtest
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,90 +14,7 @@ import (
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/sqlstore"
 	"github.com/go-sql-driver/mysql"
-	"modernc.org/sqlite"
 )
-
-// A wire is a proxy before a database server that can be cut at the worst moment:
-// when the server has carried out a request and its answer is on the way.
-type wire struct {
-	net.Listener
-	network, server string
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	cut   atomic.Int32 // answers to swallow, each with its connection
-	cuts  atomic.Int32
-}
-
-func newWire(t testing.TB, network, server string) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{Listener: l, network: network, server: server, conns: map[net.Conn]bool{}}
-	var serving sync.WaitGroup
-	serving.Go(func() { w.serve(&serving) })
-	t.Cleanup(func() {
-		l.Close()
-		w.cutAll()
-		serving.Wait()
-	})
-	return w
-}
-
-func (w *wire) serve(serving *sync.WaitGroup) {
-	for {
-		client, err := w.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial(w.network, w.server)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		w.mu.Lock()
-		w.conns[client], w.conns[server] = true, true
-		w.mu.Unlock()
-		serving.Go(func() { _, _ = io.Copy(server, client); w.end(client, server) })
-		serving.Go(func() { w.answers(client, server); w.end(client, server) })
-	}
-}
-
-// answers passes on what the server says.
-func (w *wire) answers(client, server net.Conn) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := server.Read(buf)
-		if n > 0 && w.cut.Load() > 0 {
-			w.cut.Add(-1)
-			w.cuts.Add(1)
-			return
-		}
-		if _, werr := client.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-	}
-}
-
-func (w *wire) end(conns ...net.Conn) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range conns {
-		c.Close()
-		delete(w.conns, c)
-	}
-}
-
-// cutAll cuts every connection there is, as a server does that restarts.
-func (w *wire) cutAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.conns {
-		c.Close()
-	}
-}
 
 // eachWired runs a test on the servers, with a pool that goes through a wire and one
 // that does not.
@@ -113,7 +25,7 @@ func eachWired(t *testing.T, test func(t *testing.T, w *wire, wired, direct data
 		if err != nil || u.Host == "" {
 			t.Fatalf("PIPELINE_POSTGRES must be a URL with a host for this test: %v", err)
 		}
-		w := newWire(t, "tcp", u.Host)
+		w := newWire(t, "tcp", u.Host, "")
 		direct := openDB(t, "pgx", dsn)
 		u.Host = w.Addr().String()
 		test(t, w, database{openDB(t, "pgx", u.String()), databases[1]}, database{direct, databases[1]})
@@ -124,7 +36,7 @@ func eachWired(t *testing.T, test func(t *testing.T, w *wire, wired, direct data
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWire(t, cfg.Net, cfg.Addr)
+		w := newWire(t, cfg.Net, cfg.Addr, "COMMIT")
 		direct := openDB(t, "mysql", dsn)
 		cfg.Net, cfg.Addr = "tcp", w.Addr().String()
 		test(t, w, database{openDB(t, "mysql", cfg.FormatDSN()), databases[2]}, database{direct, databases[2]})
@@ -341,63 +253,6 @@ func deadPool(t *testing.T, db database, idle int, dismiss func()) {
 		}
 	}
 }
-
-// A mortalConnector makes connections to SQLite that die when a newer generation begins.
-// As with some drivers, the first statement on a dead one fails with what the network said.
-type mortalConnector struct {
-	dsn        string
-	generation atomic.Int64
-}
-
-func (c *mortalConnector) Driver() driver.Driver { return &sqlite.Driver{} }
-
-func (c *mortalConnector) Connect(context.Context) (driver.Conn, error) {
-	conn, err := c.Driver().Open(c.dsn)
-	if err != nil {
-		return nil, err
-	}
-	return &mortalConn{conn.(sqliteConn), c, c.generation.Load(), false}, nil
-}
-
-type sqliteConn interface {
-	driver.Conn
-	driver.ExecerContext
-	driver.QueryerContext
-	driver.ConnBeginTx
-}
-
-type mortalConn struct {
-	sqliteConn
-	pool *mortalConnector
-	born int64
-	dead bool // and it is known
-}
-
-func (c *mortalConn) IsValid() bool { return !c.dead }
-
-func (c *mortalConn) alive() error {
-	if c.born != c.pool.generation.Load() {
-		c.dead = true
-		return io.ErrUnexpectedEOF
-	}
-	return nil
-}
-
-func (c *mortalConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := c.alive(); err != nil {
-		return nil, err
-	}
-	return c.sqliteConn.ExecContext(ctx, query, args)
-}
-
-func (c *mortalConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if err := c.alive(); err != nil {
-		return nil, err
-	}
-	return c.sqliteConn.QueryContext(ctx, query, args)
-}
-
-func (c *mortalConn) Ping(context.Context) error { return c.alive() }
 
 // fillPool makes a pool have n idle connections.
 func fillPool(t testing.TB, db *sql.DB, n int) {

@@ -49,7 +49,9 @@ type lease struct {
 	released bool
 }
 
-// acquire can be asked for the same thing twice: the owner is this lease's alone.
+// acquire may try twice: by the owner it sees that the first try was done after all. It
+// does not take the job from itself, since a statement that arrives late would change
+// the epoch of a lease in use.
 func (l *lease) acquire(ctx context.Context) error {
 	s := l.store
 	host, _ := os.Hostname() // unknown is empty
@@ -61,8 +63,13 @@ func (l *lease) acquire(ctx context.Context) error {
 			return fmt.Errorf("%w (Migrate makes the tables where they are missing)", err)
 		}
 		taken, err = s.change(ctx, s.db, `UPDATE {checkpoints} SET epoch = epoch + 1, owner = ?, holder = ?, lease_until = {now} + ?
-			WHERE job = ? AND (owner = '' OR owner = ? OR lease_until < {now})`,
-			l.owner, holder, s.leaseFor.Microseconds(), l.job, l.owner)
+			WHERE job = ? AND (owner = '' OR lease_until < {now})`,
+			l.owner, holder, s.leaseFor.Microseconds(), l.job)
+		if err == nil && !taken {
+			var owner string
+			err = s.row(ctx, s.db, `SELECT owner FROM {checkpoints} WHERE job = ?`, []any{l.job}, &owner)
+			taken = owner == l.owner
+		}
 		return err
 	})
 	if err != nil {

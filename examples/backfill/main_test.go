@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/pipeline/cursor"
 )
 
 // The test binary is the program where this variable is set.
@@ -144,11 +146,18 @@ func TestKilledAtRandom(t *testing.T) {
 		case 0: // anywhere, also while the databases are made
 		case 1: // when a part of the job is committed
 			p.line(t)
-			checkpoint := filepath.Join(folder, fmt.Sprintf("backfill-%d", rows), "backfill.checkpoint")
+			store, err := cursor.NewFileStore(filepath.Join(folder, fmt.Sprintf("backfill-%d", rows)))
+			if err != nil {
+				t.Fatal(err)
+			}
 			waiting := time.Now()
-			for _, err := os.Stat(checkpoint); err != nil; _, err = os.Stat(checkpoint) {
-				if time.Since(waiting) > time.Minute {
+			for {
+				record, err := cursor.Inspect(t.Context(), store, "backfill")
+				if err != nil || time.Since(waiting) > time.Minute {
 					t.Fatalf("no commit in a minute: %v", err)
+				}
+				if record.Items > 0 {
+					break
 				}
 				time.Sleep(time.Millisecond)
 			}
