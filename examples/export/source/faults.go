@@ -43,6 +43,19 @@ func Passes(err error) bool {
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || pgconn.SafeToRetry(err)
 }
 
+// crowded reports whether a server has no connection left for a user, or is about to start.
+func crowded(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "53300" || pg.Code == "57P03"
+	case errors.As(err, &my):
+		return slices.Contains([]uint16{1040, 1203, 1226}, my.Number)
+	}
+	return false
+}
+
 // tableAltered reports whether a prepared statement has outlived what it was prepared for.
 // The driver prepares it anew after that, so one more try tells.
 func tableAltered(err error) bool {

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/pipeline/control"
 	"example.com/pipeline/cursor/keyset"
 )
 
@@ -55,7 +56,9 @@ func Open(ctx context.Context, dsn string, write bool) (*Source, error) {
 	if s.DB, s.Note, err = t.open(ctx, write); err != nil {
 		return nil, err
 	}
-	if err := s.PingContext(ctx); err != nil {
+	// The connection of a run before may not be gone yet, and a server may just start.
+	wait := control.Retry{Attempts: 8, Backoff: control.Exponential(200*time.Millisecond, 5*time.Second), If: crowded}
+	if err := wait.Do(ctx, s.PingContext); err != nil {
 		s.Close()
 		return nil, cannotOpen(t.name, err)
 	}
