@@ -40,6 +40,16 @@ func (l *layout) qualified(c columnInfo) string {
 	return l.alias + "." + l.dialect.Quote(c.name)
 }
 
+// hasMoney reports whether a column's text depends on the currency of the session.
+func (l *layout) hasMoney() bool {
+	return slices.ContainsFunc(l.columns, func(c columnInfo) bool { return c.money })
+}
+
+// hasZoned reports whether a column is read in the time zone of the session.
+func (l *layout) hasZoned() bool {
+	return slices.ContainsFunc(l.columns, func(c columnInfo) bool { return c.zoned })
+}
+
 // choose lays out the columns that are read.
 func (l *layout) choose(names []string) {
 	l.names = names
@@ -126,7 +136,10 @@ func (l *layout) row(values []any, key Key, slab *[]any) (Row, error) {
 
 // check refuses a result that is not laid out as l is.
 func (l *layout) check(names []string) error {
-	if !slices.EqualFunc(names, l.columns, func(name string, c columnInfo) bool { return name == c.name }) {
+	same := func(name string, c columnInfo) bool {
+		return name == c.name || name == strings.TrimLeft(c.name, " ") // as MariaDB calls it in a result
+	}
+	if !slices.EqualFunc(names, l.columns, same) {
 		return errors.New("the columns are not those that the table had when it was opened; was it altered? Open it again")
 	}
 	return nil

@@ -24,6 +24,7 @@ var (
 	plainName = regexp.MustCompile(`^\s*` + identifier + `\s*$`)
 	nameParts = regexp.MustCompile(identifier)
 	oneTable  = regexp.MustCompile(`^\s*(` + identifier + `(?:\.` + identifier + `)?)(?:\s+(?:(?i:AS)\s+)?(` + identifier + `))?\s*$`)
+	direction = regexp.MustCompile(`(?is)^(.*\S)\s+(ASC|DESC)\s*$`)
 	qualified = regexp.MustCompile(`^\s*` + identifier + `(?:\.` + identifier + `)*\s*$`)
 )
 
@@ -65,6 +66,14 @@ func parseColumn(d *dialect, key string) (string, bool) {
 	}
 	parts := nameParts.FindAllString(key, -1)
 	return d.ident(parts[len(parts)-1]), true
+}
+
+// splitDirection takes the direction from a key column: "b DESC" is b, which goes down.
+func splitDirection(key string) (column string, down bool) {
+	if m := direction.FindStringSubmatch(key); m != nil {
+		return m[1], strings.EqualFold(m[2], "DESC")
+	}
+	return key, false
 }
 
 // unquote returns the name that an identifier stands for.

@@ -47,7 +47,10 @@ type Query[T, P any] struct {
 
 	// Key lists the columns that the rows are ordered by. Together they must be
 	// unique, each must be NOT NULL, and an index must begin with them in this order.
-	// [Query.Preflight] looks whether that is so.
+	// [Query.Preflight] looks whether that is so. A column may have DESC behind it,
+	// where the index has it the other way round than the others: "a", "b DESC". Pages
+	// of such a key read a group of rows that are equal in the first column from its
+	// beginning in PostgreSQL and SQLite, so such groups should be small there.
 	Key []string
 
 	// Desc reads from the highest key to the lowest.
@@ -190,8 +193,20 @@ func (q Query[T, P]) Split(ctx context.Context, n int) ([]Range[P], error) {
 // An argument counts with its value and kind: the integer 1 and the text "1" are
 // different, int and int64 are not. It panics where an argument has no value that
 // is the same in every process, such as a function or a channel.
+//
+// Where From is one table, the types and collations of the key's columns belong to it,
+// since rows have another order when they change: the catalog is asked for them, under a
+// time limit of 10 s. Without DB it is not asked.
 func (q Query[T, P]) Fingerprint() string {
-	return fingerprint(q.From, q.Where, q.Select, q.Desc, q.Key, q.Args)
+	text := fingerprint(q.From, q.Where, q.Select, q.Desc, q.Key, q.Args)
+	if q.DB == nil || q.Dialect == nil {
+		return text
+	}
+	s := &spec{db: q.DB, dialect: q.Dialect.dialect(), from: q.From, key: make([]string, len(q.Key))}
+	for i, k := range q.Key {
+		s.key[i], _ = splitDirection(k)
+	}
+	return text + s.keySuffix()
 }
 
 // spec returns what the query's statements are made of. It panics where the query
@@ -221,12 +236,16 @@ func (q *Query[T, P]) spec() *spec {
 		fail(wrong)
 	}
 	checkPage("keyset.Query", q.Page)
+	key, down := make([]string, len(q.Key)), make([]bool, len(q.Key))
+	for i, k := range q.Key {
+		key[i], down[i] = splitDirection(k)
+	}
 	columns := q.Select
 	if columns == "" {
 		columns = "*"
 	}
 	return &spec{
 		stage: "keyset.Query", db: q.DB, dialect: q.Dialect.dialect(),
-		columns: columns, from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: q.Key, desc: q.Desc,
+		columns: columns, from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: key, down: down, desc: q.Desc,
 	}
 }

@@ -64,6 +64,9 @@ func holdOf(c cursor.PageConfig) time.Duration {
 func stream[T, P any](ctx context.Context, spec *spec, page cursor.PageConfig, after, until *P, newReader func(*spec) *reader[T, P]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		spec := *spec // of this loop
+		if !spec.sharesPool() {
+			page.Prefetch = 0 // a connection serves one statement at a time, and the body's may be open
+		}
 		r := newReader(&spec)
 		r.until, r.page = until, page
 		p := paging.Pager[T, P]{After: after, Config: pageConfig(page, spec.streams()), Fetch: r.fetch, Reuse: true, Keep: r.reuse, Free: r.free}

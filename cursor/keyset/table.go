@@ -53,6 +53,7 @@ type Table struct {
 	db     Querier
 	from   string
 	key    []string // as statements have it
+	down   []bool   // which columns of the key go down
 	layout *layout
 }
 
@@ -60,7 +61,10 @@ type Table struct {
 // is not in the schema in use. The columns of the key may be given; otherwise it is the
 // table's primary key. For a view they must be. name and key are names, not SQL: they
 // are quoted. Where a part of name has dots of its own, name may have quotes as SQL does:
-// "schema"."a.table", with no other part left without. SQLite's rowid may be given as the key; where it has no INTEGER PRIMARY
+// "schema"."a.table", with no other part left without. Where the index of the key has its
+// columns in different directions, such as PRIMARY KEY (a, b DESC), the rows come in that
+// order; a column of the key may also be given with DESC behind its name. SQLite's rowid
+// may be given as the key; where it has no INTEGER PRIMARY
 // KEY as its name, VACUUM may number the rows anew.
 //
 // It is an error where there is no such table or column, and one that Is [ErrKey] where
@@ -84,13 +88,26 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 	}
 	l := &layout{dialect: d.dialect(), alias: table.alias, table: name, info: info}
 	t := &Table{db: db, from: table.text, layout: l}
+	var names []string
+	told := false
 	for _, k := range key {
+		down := false
+		if info.column(k) == nil {
+			if column, desc := splitDirection(k); info.column(column) != nil {
+				k, down, told = column, desc, true
+			}
+		}
 		c, err := l.find(k)
 		if err != nil {
 			return nil, err
 		}
+		names = append(names, c.name)
 		l.key = append(l.key, *c)
 		t.key = append(t.key, l.qualified(*c))
+		t.down = append(t.down, down)
+	}
+	if !told {
+		t.down = info.naturalDirections(names)
 	}
 	l.choose(info.names())
 	return t, nil
@@ -181,7 +198,7 @@ func (t *Table) Split(ctx context.Context, n int) ([]Range[Key], error) {
 
 // Fingerprint identifies what is read: see [Query.Fingerprint].
 func (t *Table) Fingerprint() string {
-	return fingerprint(t.from, t.Where, t.layout.selectList(), t.Desc, t.key, t.Args)
+	return fingerprint(t.from, t.Where, t.layout.selectList(), t.Desc, withDirections(t.key, t.down), t.Args) + t.spec().facts.suffix()
 }
 
 // spec returns what the table's statements are made of.
@@ -190,10 +207,13 @@ func (t *Table) spec() *spec {
 		panic("keyset.Table: it must be one that OpenTable returned")
 	}
 	checkPage("keyset.Table", t.Page)
-	return &spec{
+	s := &spec{
 		stage: "keyset.Table", db: t.db, dialect: t.layout.dialect, layout: t.layout,
-		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, desc: t.Desc,
+		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, down: t.down, desc: t.Desc,
 	}
+	facts := s.keyFacts(t.layout.info)
+	s.facts = &facts
+	return s
 }
 
 // reader returns what reads the pages of one loop.

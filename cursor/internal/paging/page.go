@@ -20,6 +20,7 @@ type Page[T, P any] struct {
 	Items []T
 	Last  *P         // position to read on after; nil means that the page did not move it
 	More  bool       // whether there may be another page
+	Done  bool       // no more is to come, even if the source is followed
 	Err   error      // final, to be yielded after the items
 	Rest  Rest[T, P] // what is still to be read; nil where the page is whole
 	Stats Stats      // filled by the pager where Rest is nil

@@ -143,7 +143,7 @@ func (r *run[T, P]) run(yield func(T, error) bool) error {
 		case r.ahead != nil: // the prefetch is under way
 		case pg.More:
 			r.startNow()
-		case r.Config.Follow > 0:
+		case r.Config.Follow > 0 && !pg.Done:
 			if err := r.pause(); err != nil {
 				return err
 			}
