@@ -23,7 +23,7 @@ type Row struct {
 }
 
 // A Table reads a table that is not known at compile time, all columns of all rows.
-// [OpenTable] returns it, Select narrows it to some columns, and its fields may be set
+// [OpenTable] returns it, or [OpenQuery] for a query; Select narrows it to some columns, and its fields may be set
 // before it is read. While it is read it must not be changed; a copy may be.
 //
 // Values come as the database has them: integers as int64 (uint64 above that),
@@ -64,8 +64,10 @@ type Table struct {
 // "schema"."a.table", with no other part left without. Where the index of the key has its
 // columns in different directions, such as PRIMARY KEY (a, b DESC), the rows come in that
 // order; a column of the key may also be given with DESC behind its name. SQLite's rowid
-// may be given as the key; where it has no INTEGER PRIMARY
-// KEY as its name, VACUUM may number the rows anew.
+// may be given as the key; where it has no INTEGER PRIMARY KEY as its name, VACUUM may
+// number the rows anew. So may PostgreSQL's ctid, the place of a row on the disk, which an
+// update changes, and VACUUM FULL for all rows; a page behind one is read fast only where
+// Until is near.
 //
 // It is an error where there is no such table or column, and one that Is [ErrKey] where
 // the table has no primary key and none is given.
@@ -88,18 +90,28 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 	}
 	l := &layout{dialect: d.dialect(), alias: table.alias, table: name, info: info}
 	t := &Table{db: db, from: table.text, layout: l}
+	if err := t.order(key); err != nil {
+		return nil, err
+	}
+	l.choose(info.names())
+	return t, nil
+}
+
+// order sets the columns of the key.
+func (t *Table) order(key []string) error {
+	l := t.layout
 	var names []string
 	told := false
 	for _, k := range key {
 		down := false
-		if info.column(k) == nil {
-			if column, desc := splitDirection(k); info.column(column) != nil {
+		if l.info.column(k) == nil {
+			if column, desc := splitDirection(k); l.info.column(column) != nil {
 				k, down, told = column, desc, true
 			}
 		}
 		c, err := l.find(k)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		names = append(names, c.name)
 		l.key = append(l.key, *c)
@@ -107,10 +119,9 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 		t.down = append(t.down, down)
 	}
 	if !told {
-		t.down = info.naturalDirections(names)
+		t.down = l.info.naturalDirections(names)
 	}
-	l.choose(info.names())
-	return t, nil
+	return nil
 }
 
 // Select narrows the table to the named columns, in this order. The key is read with
@@ -204,7 +215,7 @@ func (t *Table) Fingerprint() string {
 // spec returns what the table's statements are made of.
 func (t *Table) spec() *spec {
 	if t.layout == nil {
-		panic("keyset.Table: it must be one that OpenTable returned")
+		panic("keyset.Table: it must be one that OpenTable or OpenQuery returned")
 	}
 	checkPage("keyset.Table", t.Page)
 	s := &spec{
