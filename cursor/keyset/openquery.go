@@ -47,7 +47,7 @@ func OpenQuery(ctx context.Context, db Querier, d Dialect, query string, key ...
 		d.dialect().read(&c)
 		info.columns = append(info.columns, c)
 	}
-	t := &Table{db: db, from: from, layout: &layout{dialect: d.dialect(), alias: alias, table: "q", info: info}}
+	t := &Table{db: db, from: from, result: true, layout: &layout{dialect: d.dialect(), alias: alias, table: "q", info: info}}
 	if err := t.order(key); err != nil {
 		return nil, err
 	}

@@ -55,6 +55,7 @@ type Table struct {
 	key    []string // as statements have it
 	down   []bool   // which columns of the key go down
 	layout *layout
+	result bool // of a query
 }
 
 // OpenTable looks a table or a view up in the catalog. name is "schema.table" where it
@@ -222,8 +223,10 @@ func (t *Table) spec() *spec {
 		stage: "keyset.Table", db: t.db, dialect: t.layout.dialect, layout: t.layout,
 		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, down: t.down, desc: t.Desc,
 	}
-	facts := s.keyFacts(t.layout.info)
-	s.facts = &facts
+	s.facts = &keyFacts{} // of a query's result no catalog tells any
+	if !t.result {
+		*s.facts = s.keyFacts(t.layout.info)
+	}
 	return s
 }
 

@@ -19,7 +19,7 @@ import (
 // A config is what the command line asks for, checked.
 type config struct {
 	dsn, source  string
-	table        string
+	table, query string
 	tables       []tableName
 	key, columns list
 	where        string
@@ -51,6 +51,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.StringVar(&c.dsn, "dsn", "", "the `database`: shop.db, postgres://…, host=… dbname=…, mysql://…, or @FILE (default: $DATABASE_URL, then PGHOST and the like)")
 	f.StringVar(&c.source, "source", "", "the `name` that the database is known by when an export goes on, where host or port may change (default: host, port and database)")
 	f.StringVar(&c.table, "table", "", "the `table` or view to export; \"a schema\".\"a.table\" in quotes where it has dots")
+	f.StringVar(&c.query, "query", "", "export the result of this `SELECT`, in the order of -key")
 	f.Var(&c.key, "key", "`columns` that are unique together and never NULL, in the order of an index (default: the primary key)")
 	f.Var(&c.columns, "columns", "`columns` to export (default: all); one with a comma in double quotes")
 	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
@@ -100,10 +101,10 @@ func parseFlags(args []string, w io.Writer) (*config, error) {
 
 // complete checks the flags against each other and fills in what was left out.
 func (c *config) complete() error {
-	if c.dsn == "" && c.table != "" {
+	if c.dsn == "" && (c.table != "" || c.query != "") {
 		var ok bool
 		if c.dsn, _, ok = source.FromEnvironment(); !ok {
-			return errors.New("-table needs -dsn, or DATABASE_URL: without it, a demo database is exported")
+			return errors.New("-table needs -dsn, or DATABASE_URL: without it, a demo database is exported; so does -query")
 		}
 	}
 	if c.status {
@@ -113,11 +114,14 @@ func (c *config) complete() error {
 		bad bool
 		err string
 	}{
-		{c.dsn != "" && c.table == "", "-dsn needs -table: which table is to be exported?"},
+		{c.dsn != "" && c.table == "" && c.query == "", "-dsn needs -table or -query: what is to be exported?"},
+		{c.table != "" && c.query != "", "-table and -query cannot go together"},
+		{c.query != "" && c.out == "", "-query needs -out: which file is to be written?"},
 		{c.dsn != "" && c.given("rows"), "-rows is for the demo database, and cannot go with -dsn"},
 		{c.page < 1 || c.page > 1_000_000, fmt.Sprintf("-page must be from 1 to 1,000,000, not %d", c.page)},
 		{c.commit < 0, fmt.Sprintf("-commit must not be negative, as %d is", c.commit)},
 		{!(c.rate >= 0 && c.rate <= 1e9), fmt.Sprintf("-rate must be from 0 to 1e9 rows a second, not %v", c.rate)},
+		{c.query != "" && strings.TrimRight(c.query, "; \t\r\n") == "", "-query is empty"},
 		{c.partitions < 1 || c.partitions > maxPartitions, fmt.Sprintf("-partitions must be from 1 to %d, not %d", maxPartitions, c.partitions)},
 		{c.workers < 0, fmt.Sprintf("-workers must not be negative, as %d is", c.workers)},
 		{c.rows < 1 || c.rows > 1_000_000_000, fmt.Sprintf("-rows must be from 1 to 1,000,000,000, not %d", c.rows)},

@@ -50,7 +50,7 @@ func FuzzFlags(f *testing.F) {
 			return
 		}
 		if c.page < 1 || c.partitions < 1 || c.workers < 1 || c.workers > c.partitions || c.rate < 0 || c.out == "" || c.state == "" ||
-			!c.status && !slices.Contains(encode.Formats, c.format.Name) || !c.status && (c.dsn == "") != (c.table == "") {
+			!c.status && !slices.Contains(encode.Formats, c.format.Name) || !c.status && (c.dsn == "") != (c.table == "" && c.query == "") {
 			t.Errorf("%q: %+v", text, c)
 		}
 		if strings.Contains(c.command(), "-restart") && !strings.Contains(text, "restart=") && !strings.Contains(text, "'") {

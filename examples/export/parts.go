@@ -13,6 +13,7 @@ import (
 	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/examples/export/advice"
 	"example.com/pipeline/examples/export/plan"
+	"example.com/pipeline/examples/export/source"
 )
 
 // openPlan takes the export's lock and finds the plan that it began with. The plan has no
@@ -140,7 +141,8 @@ func (e *export) removeStale(ctx context.Context, p *plan.Plan) error {
 func (e *export) openCheckpoint(ctx context.Context, p *openPart, job, id string, fresh bool) error {
 	options := []cursor.OpenOption{cursor.WithFingerprint(id), cursor.Attach("file", p.file)}
 	record, err := cursor.Inspect(ctx, e.stores, job)
-	if err == nil && record.Fingerprint != id || fresh {
+	anew := e.sources[p.Table].Order == source.NoOrder && !record.Finished // nothing of it can be gone on with
+	if err == nil && (record.Fingerprint != id || anew) || fresh {
 		options = append(options, cursor.Discard())
 	}
 	p.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, options...)

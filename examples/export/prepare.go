@@ -93,10 +93,22 @@ func (e *export) prepareTables(ctx context.Context) error {
 			return err
 		}
 	}
+	if e.query != "" {
+		e.tables = []tableName{{}}
+	}
 	for _, name := range e.tables {
-		table, err := e.db.Table(ctx, name.sql(), options)
+		var table *source.Table
+		var err error
+		if e.query != "" {
+			table, err = e.db.Query(ctx, e.query, options)
+		} else {
+			table, err = e.db.Table(ctx, name.sql(), options)
+		}
 		if err != nil {
 			return err
+		}
+		if table.Note != "" {
+			e.say("%s", table.Note)
 		}
 		names := make(list, len(table.Columns))
 		for i, c := range table.Columns {

@@ -20,7 +20,7 @@ func TestBadFlags(t *testing.T) {
 		{"-nonsense", []string{"-nonsense"}},
 		{`"orders" is no flag`, []string{"orders"}},
 		{"-table needs -dsn", []string{"-table=x"}},
-		{"-dsn needs -table", []string{"-dsn=sqlite:x"}},
+		{"-dsn needs -table or -query", []string{"-dsn=sqlite:x"}},
 		{"-page must be", []string{"-page=0"}},
 		{"-page", []string{"-page=many"}},
 		{"-commit must", []string{"-commit=-1"}},
@@ -64,6 +64,9 @@ func TestBadFlags(t *testing.T) {
 		{"-null must", []string{"-null=1e5"}},
 		{"-null must", []string{"-null=true"}},
 		{"-null must", []string{`-null=\x00`}},
+		{"cannot go together", []string{"-dsn=sqlite:x", "-table=x", "-query=SELECT 1", "-out=x"}},
+		{"-query needs -out", []string{"-dsn=sqlite:x", "-query=SELECT 1"}},
+		{"-query is empty", []string{"-dsn=sqlite:x", "-query= ;", "-out=x"}},
 		{"-stall must", []string{"-stall=5ms"}},
 	} {
 		mustRun(t, dir, exitUsage, test.says, test.args...)
@@ -101,7 +104,6 @@ func TestBadInput(t *testing.T) {
 		{"Name another -key", []string{"-key=maybe"}},
 		{"Name another -key", []string{"-key=plain"}},
 		{"Name another -key", []string{"-key=x"}},
-		{"no primary key", []string{"-table=nokey"}},
 		{"-where", []string{"-where=nosuch = 1"}},
 		{"-where", []string{"-where=id = "}},
 		{"-where", []string{"-where=1 = 1) OR (1 = 1; DROP TABLE t"}},

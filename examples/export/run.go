@@ -125,6 +125,9 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 		return nil
 	}
 	table, encoder := e.sources[p.Table], e.encoders[p.Table]
+	if table.Order == source.NoOrder {
+		return e.exportAtOnce(ctx, p, table, encoder)
+	}
 	var buf []byte
 	after := p.checkpoint.Position()
 	if after == nil {
@@ -149,6 +152,44 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 		}
 		e.progress.rows.Add(1)
 	}
+	return p.checkpoint.Finish(ctx)
+}
+
+// exportAtOnce writes rows that come in no order, so that no commit can say which of them are
+// written: there is one, at the end. When the statement breaks off, all begins anew.
+func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Table, encoder *encode.Encoder) error {
+	written := 0
+	err := table.Page.Retry(ctx, func(ctx context.Context) error {
+		e.progress.rows.Add(-int64(written))
+		written = 0
+		if err := p.checkpoint.Reset(ctx); err != nil {
+			return err
+		}
+		if _, err := p.file.Write(encoder.Header(nil)); err != nil {
+			return err
+		}
+		rows := table.Rows(ctx, p.Range)
+		if e.pacer != nil {
+			rows = control.RateLimit(ctx, rows, e.pacer)
+		}
+		var buf []byte
+		for row, err := range rows {
+			if err != nil {
+				return err
+			}
+			buf = encoder.Row(buf[:0], row.Values)
+			if _, err := p.file.Write(buf); err != nil {
+				return err
+			}
+			written++
+			e.progress.rows.Add(1)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.checkpoint.AddItems(written)
 	return p.checkpoint.Finish(ctx)
 }
 

@@ -2,9 +2,13 @@ package source
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Estimate returns about how many rows will be read, by what the database knows without
@@ -77,35 +81,59 @@ func (s *Source) mysqlPlan(ctx context.Context, t *Table) (int64, bool) {
 }
 
 // Count counts the rows that are meant. That can take as long as to read them. When ctx
-// ends so does the statement, also in MariaDB, where the end of the connection does not
-// end it.
+// ends so does the statement on the server, which would go on with it after the end of
+// the connection.
 func (s *Source) Count(ctx context.Context, t *Table) (n int64, err error) {
-	query := "SELECT count(*) FROM " + t.From() + where(t.Where)
-	if s.System != MySQL {
-		return n, s.QueryRowContext(ctx, query).Scan(&n)
-	}
 	conn, err := s.Conn(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	var id int64
-	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+	interrupt, err := s.interrupter(ctx, conn)
+	if err != nil {
 		return 0, err
 	}
 	counting, leave := context.WithCancel(context.WithoutCancel(ctx))
 	defer leave()
+	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer leave() // at last, a user with one connection cannot kill
-		kill, cancel := context.WithTimeout(counting, 5*time.Second)
+		defer close(stopped)
+		defer leave() // at last, also where the server could not be told
+		wait, cancel := context.WithTimeout(counting, 5*time.Second)
 		defer cancel()
-		s.ExecContext(kill, fmt.Sprintf("KILL QUERY %d", id))
+		interrupt(wait)
 	})
-	err = conn.QueryRowContext(counting, query).Scan(&n)
-	if !stop() && ctx.Err() != nil {
+	err = conn.QueryRowContext(counting, "SELECT count(*) FROM "+t.From()+where(t.Where)).Scan(&n)
+	if !stop() {
+		<-stopped
 		err = ctx.Err()
 	}
 	return n, err
+}
+
+// interrupter returns what ends the statement that runs on a connection. In MariaDB that
+// takes another connection, which a limited user may not have.
+func (s *Source) interrupter(ctx context.Context, conn *sql.Conn) (func(context.Context), error) {
+	switch s.System {
+	case Postgres:
+		var pg *pgconn.PgConn
+		err := conn.Raw(func(c any) error {
+			if c, ok := c.(*stdlib.Conn); ok {
+				pg = c.Conn().PgConn()
+			}
+			return nil
+		})
+		return func(ctx context.Context) {
+			if pg != nil {
+				pg.CancelRequest(ctx)
+			}
+		}, err
+	case MySQL:
+		var id int64
+		err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id)
+		return func(ctx context.Context) { s.ExecContext(ctx, fmt.Sprintf("KILL QUERY %d", id)) }, err
+	}
+	return func(context.Context) {}, nil
 }
 
 // where returns the clause for a condition. The line ends a comment in it.

@@ -16,50 +16,92 @@ import (
 
 // Options say what of a table is read, and how.
 type Options struct {
-	Key     []string // nil means the primary key
+	Key     []string // nil means the primary key, or whatever order there is without one
 	Columns []string // nil means all
 	Where   string   // a condition; "" means all rows
 	Page    cursor.PageConfig
 }
 
-// A Table is a table that can be exported.
+// A Table is a table or a query that can be exported.
 type Table struct {
 	*keyset.Table
 	Name    string // with its schema, so that it does not depend on a search path
 	Columns []encode.Column
+	Order   Order
+	Note    string // what holds of the order; "" where it is a key
+	print   string // more for the fingerprint
+	source  *Source
 }
+
+// An Order is what the rows of a table are read by.
+type Order string
+
+// The orders. All but the last can be gone on with behind any row.
+const (
+	ByKey   Order = ""
+	ByRowid Order = "rowid"
+	ByCtid  Order = "ctid"
+	NoOrder Order = "none"
+)
 
 const (
 	badKey   = "Name another -key: columns that are unique together, NOT NULL and indexed in that order, for example the primary key."
 	badWhere = "Is the condition valid SQL for this database?\nNothing was written."
 )
 
-// Table looks a table up, and refuses what cannot be read before a row is.
+// Table looks a table up, and refuses what cannot be read before a row is. One without a
+// key that can be read by is read in another order: see without.go.
 func (s *Source) Table(ctx context.Context, name string, o Options) (*Table, error) {
-	k, name, err := s.find(ctx, name, o.Key)
-	if err != nil {
-		return nil, err
+	k, full, err := s.find(ctx, name, o.Key)
+	t := &Table{Table: k, Name: full, source: s}
+	if err == nil {
+		err = t.prepare(ctx, o)
 	}
+	if errors.Is(err, keyset.ErrKey) && len(o.Key) == 0 {
+		return s.withoutKey(ctx, name, o, err)
+	}
+	return t, ofKey(err)
+}
+
+// Query is Table for a query of the user's.
+func (s *Source) Query(ctx context.Context, query string, o Options) (*Table, error) {
+	k, err := keyset.OpenQuery(ctx, s.DB, s.Dialect, query, o.Key...)
+	if err != nil {
+		if Passes(err) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, advice.New("Is it a query that this database can run?\nNothing was written.", "-query: %w", err)
+	}
+	t := &Table{Table: k, Name: "the query", source: s}
+	if len(o.Key) == 0 {
+		t.Order, t.Note = NoOrder, "no -key is given with the query: "+anew
+	}
+	return t, ofKey(t.prepare(ctx, o))
+}
+
+// prepare narrows a table to what is read of it, and asks the database whether that can be.
+func (t *Table) prepare(ctx context.Context, o Options) error {
 	if len(o.Columns) > 0 {
-		if err := k.Select(o.Columns...); err != nil {
-			return nil, err
+		if err := t.Select(o.Columns...); err != nil {
+			return err
 		}
 	}
-	k.Reuse = true
-	k.Page = o.Page
-	types, err := k.ColumnTypes(ctx)
+	t.Reuse = true
+	t.Page = o.Page
+	types, err := t.ColumnTypes(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if k.Where = o.Where; o.Where != "" {
-		if err := s.checkWhere(ctx, k); err != nil {
-			return nil, err
+	if t.Where = o.Where; o.Where != "" {
+		if err := t.source.checkWhere(ctx, t.Table); err != nil {
+			return err
 		}
 	}
-	if err := k.Preflight(ctx); err != nil {
-		return nil, ofKey(err)
+	t.Columns = t.source.columns(types)
+	if t.Order == NoOrder {
+		return nil
 	}
-	return &Table{Table: k, Name: name, Columns: s.columns(types)}, nil
+	return t.Preflight(ctx)
 }
 
 // ofKey adds what to do about a key that does not fit. An error of the database is none.
@@ -75,18 +117,29 @@ func ofKey(err error) error {
 // find opens the table. In PostgreSQL a name without a schema is looked for in a search
 // path; from then on the schema that it was found in stands with it.
 func (s *Source) find(ctx context.Context, name string, key []string) (*keyset.Table, string, error) {
+	if s.System == Postgres {
+		var schema, table string
+		err := s.QueryRowContext(ctx, `SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_table_is_visible(c.oid)`, unquoted(name)).Scan(&schema, &table)
+		switch {
+		case err == nil:
+			name = s.Dialect.Quote(schema) + "." + s.Dialect.Quote(table)
+			k, err := keyset.OpenTable(ctx, s.DB, s.Dialect, name, key...)
+			return k, schema + "." + table, err
+		case !errors.Is(err, sql.ErrNoRows):
+			return nil, "", fmt.Errorf("look up the schema of %s: %w", name, err)
+		}
+	}
 	k, err := keyset.OpenTable(ctx, s.DB, s.Dialect, name, key...)
-	if err != nil || s.System != Postgres {
-		return k, name, err
+	return k, name, err
+}
+
+// unquoted takes the quotes off a name of one part.
+func unquoted(name string) string {
+	if n := len(name); n > 2 && name[0] == '"' && name[n-1] == '"' && !strings.Contains(name, `"."`) {
+		return strings.ReplaceAll(name[1:n-1], `""`, `"`)
 	}
-	var schema, table string
-	err = s.QueryRowContext(ctx, `SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = to_regclass($1)::oid`, k.From()).Scan(&schema, &table)
-	if err != nil {
-		return nil, "", fmt.Errorf("look up the schema of %s: %w", name, err)
-	}
-	k, err = keyset.OpenTable(ctx, s.DB, s.Dialect, s.Dialect.Quote(schema)+"."+s.Dialect.Quote(table), key...)
-	return k, schema + "." + table, err
+	return name
 }
 
 // checkWhere asks the database whether the condition is one, also without the parentheses
@@ -127,9 +180,30 @@ func (s *Source) columns(types []*sql.ColumnType) []encode.Column {
 	return columns
 }
 
-// Rows streams a range of the rows. Each has its position in Key.
+// Rows streams a range of the rows. Each has its position in Key, but for those in no
+// order, which have none.
 func (t *Table) Rows(ctx context.Context, r keyset.Range[keyset.Key]) iter.Seq2[keyset.Row, error] {
+	switch t.Order {
+	case NoOrder:
+		return t.All(ctx)
+	case ByCtid:
+		return t.byBlocks(ctx, r)
+	}
 	part := *t.Table
 	part.Until = r.Until
 	return part.Stream(ctx, r.After)
 }
+
+// Split cuts the rows into at most n ranges.
+func (t *Table) Split(ctx context.Context, n int) ([]keyset.Range[keyset.Key], error) {
+	switch t.Order {
+	case NoOrder:
+		return nil, advice.New("Export it into one file.", "%s has no order that it could be split in", t.Name)
+	case ByCtid:
+		return t.splitBlocks(ctx, n)
+	}
+	return t.Table.Split(ctx, n)
+}
+
+// Fingerprint identifies what is read.
+func (t *Table) Fingerprint() string { return t.Table.Fingerprint() + t.print }
