@@ -130,7 +130,9 @@ func TestQuery(t *testing.T) {
 		killAtRandom(t, 2, append(args, "-out=o.jsonl.gz", "-commit=100", "-page=50"), []string{"o.jsonl.gz"})
 		mustRun(t, dir, exitFailed, "the query of", append(args[:2:2], "-out=o.csv", "-query=SELECT id, customer, cents * 3 AS twice FROM orders")...)
 		mustRun(t, dir, exitFailed, "-query", append(args[:2:2], "-out=p.csv", "-query=SELECT nosuch FROM orders")...)
-		mustRun(t, dir, exitFailed, "-query", append(args[:2:2], "-out=p.csv", "-query=SELECT id, cents AS id FROM orders")...)
+		if s.driver != "" { // SQLite calls the second id:1
+			mustRun(t, dir, exitFailed, "-query", append(args[:2:2], "-out=p.csv", "-query=SELECT id, cents AS id FROM orders")...)
+		}
 		mustRun(t, dir, exitFailed, "another -key", "-dsn="+dsn, "-key=customer", "-out=p.csv", "-query=SELECT customer FROM orders")
 	}
 }

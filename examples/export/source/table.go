@@ -88,16 +88,16 @@ func (t *Table) prepare(ctx context.Context, o Options) error {
 	}
 	t.Reuse = true
 	t.Page = o.Page
-	types, err := t.ColumnTypes(ctx)
+	columns, err := t.columns(ctx)
 	if err != nil {
 		return err
 	}
+	t.Columns = columns
 	if t.Where = o.Where; o.Where != "" {
 		if err := t.source.checkWhere(ctx, t.Table); err != nil {
 			return err
 		}
 	}
-	t.Columns = t.source.columns(types)
 	if t.Order == NoOrder {
 		return nil
 	}
@@ -165,19 +165,69 @@ func (s *Source) try(ctx context.Context, query string) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// columns describes the columns for an encoder.
-func (s *Source) columns(types []*sql.ColumnType) []encode.Column {
+// columns describes the columns for an encoder, by the types that they have in the table,
+// not by those that they are read as.
+func (t *Table) columns(ctx context.Context) ([]encode.Column, error) {
+	names := t.Table.Columns()
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = t.source.Dialect.Quote(name)
+	}
+	rows, err := t.source.QueryContext(ctx, "SELECT "+strings.Join(quoted, ", ")+" FROM "+t.From()+" WHERE 1 = 0")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
 	columns := make([]encode.Column, len(types))
-	for i, t := range types {
-		columns[i] = encode.Column{Name: t.Name(), Type: strings.ToLower(t.DatabaseTypeName())}
-		switch s.System + " " + t.DatabaseTypeName() {
-		case "postgres TIMESTAMP":
+	for i, c := range types {
+		columns[i] = encode.Column{Name: names[i], Type: strings.ToLower(c.DatabaseTypeName())}
+		switch t.source.System + " " + columns[i].Type {
+		case "postgres timestamp":
 			columns[i].Kind = encode.Local
-		case "postgres FLOAT4":
+		case "postgres float4":
 			columns[i].Kind = encode.Float32
+		case "postgres json", "postgres jsonb", "mysql json", "sqlite json", "sqlite jsonb":
+			columns[i].Kind = encode.JSON
+		case "postgres numeric", "mysql decimal":
+			columns[i].Kind = encode.Number
 		}
 	}
-	return columns
+	for rows.Next() { // none; some drivers report errors only here
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	return columns, t.jsonOfMariaDB(ctx, columns)
+}
+
+// jsonOfMariaDB finds the columns that were declared as JSON, which MariaDB keeps as a text
+// with a check.
+func (t *Table) jsonOfMariaDB(ctx context.Context, columns []encode.Column) error {
+	if t.source.System != MySQL {
+		return nil
+	}
+	rows, err := t.source.QueryContext(ctx, "SELECT constraint_name FROM information_schema.check_constraints "+
+		"WHERE constraint_schema = DATABASE() AND table_name = ? AND check_clause = CONCAT('json_valid(`', constraint_name, '`)')", t.Name)
+	if err != nil {
+		return nil // MySQL, whose driver calls the type by its name
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return err
+		}
+		for i := range columns {
+			if strings.EqualFold(columns[i].Name, name) {
+				columns[i].Type, columns[i].Kind = "json", encode.JSON
+			}
+		}
+	}
+	return rows.Err()
 }
 
 // Rows streams a range of the rows. Each has its position in Key, but for those in no
