@@ -36,6 +36,7 @@ type config struct {
 	state, store string
 	lease        time.Duration
 	restart      bool
+	more         bool
 	count        bool
 	status       bool
 	rows         int // of the demo database
@@ -68,6 +69,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.IntVar(&c.workers, "workers", 0, "how many `partitions` to export at the same time (default: all)")
 	f.Float64Var(&c.rate, "rate", 0, "`rows` a second at most (default: no limit)")
 
+	f.BoolVar(&c.more, "more", false, "go on with a complete export behind its last row; each run ends at a key below which no commit can still come in, so give it from the first run on")
 	f.BoolVar(&c.restart, "restart", false, "export from the beginning, over what is there")
 	f.IntVar(&c.commit, "commit", 0, "commit after this many `rows` (default: after 100,000 or 5 seconds)")
 	f.StringVar(&c.state, "state", "", "the `folder` for checkpoints (default: .pipeline-state beside -out)")
@@ -115,6 +117,7 @@ func (c *config) complete() error {
 		err string
 	}{
 		{c.dsn != "" && c.table == "" && c.query == "", "-dsn needs -table or -query: what is to be exported?"},
+		{c.more && c.restart, "-more and -restart cannot go together"},
 		{c.table != "" && c.query != "", "-table and -query cannot go together"},
 		{c.query != "" && c.out == "", "-query needs -out: which file is to be written?"},
 		{c.dsn != "" && c.given("rows"), "-rows is for the demo database, and cannot go with -dsn"},

@@ -32,6 +32,7 @@ type export struct {
 	stores     cursor.Store
 	pacer      *control.Pacer
 	progress   *progress
+	bounded    bool      // see plan.Plan.More
 	superseded plan.Plan // what -restart gives up
 }
 
@@ -54,15 +55,27 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer closing(e.checkpoint, &err)
-	if e.checkpoint.Finished() {
+	behind := e.checkpoint.Finished()
+	if behind && !e.more {
 		return e.alreadyDone(p)
 	}
+	if e.more {
+		if err := e.wantMore(ctx, &p, behind); err != nil {
+			return err
+		}
+	}
+	e.bounded = p.More
 	parts, err := e.openParts(ctx, &p)
 	for _, part := range parts {
 		defer closing(part, &err)
 	}
 	if err != nil {
 		return err
+	}
+	if behind {
+		if err := reopenLast(ctx, parts); err != nil {
+			return err
+		}
 	}
 	if err := e.exportParts(ctx, parts); err != nil {
 		return err
@@ -136,7 +149,14 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 			return err
 		}
 	}
-	rows := table.Rows(ctx, keyset.Range[keyset.Key]{After: after, Until: p.Range.Until})
+	until, err := e.end(ctx, p, table)
+	if err != nil {
+		return err
+	}
+	if e.bounded && until == nil { // there are no rows
+		return p.checkpoint.Finish(ctx)
+	}
+	rows := table.Rows(ctx, keyset.Range[keyset.Key]{After: after, Until: until})
 	if e.pacer != nil {
 		rows = control.RateLimit(ctx, rows, e.pacer)
 	}

@@ -25,6 +25,7 @@ type Plan struct {
 	ID       string // new with each export from the beginning; the parts' fingerprint
 	Settings Settings
 	Parts    []Part
+	More     bool     `json:",omitempty"` // each run ends where no commit can still come in before
 	Stale    []string `json:",omitempty"` // files of an export before, which are to be removed
 }
 
