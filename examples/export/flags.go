@@ -35,6 +35,9 @@ type config struct {
 	partitions   int
 	state, store string
 	lease        time.Duration
+	exclude      string
+	excluded     []tableName
+	many         bool // -table has named several, whatever it has come to
 	restart      bool
 	more         bool
 	count        bool
@@ -51,7 +54,8 @@ const maxPartitions = 1000
 func (c *config) define(f *flag.FlagSet) {
 	f.StringVar(&c.dsn, "dsn", "", "the `database`: shop.db, postgres://…, host=… dbname=…, mysql://…, or @FILE (default: $DATABASE_URL, then PGHOST and the like)")
 	f.StringVar(&c.source, "source", "", "the `name` that the database is known by when an export goes on, where host or port may change (default: host, port and database)")
-	f.StringVar(&c.table, "table", "", "the `table` or view to export; \"a schema\".\"a.table\" in quotes where it has dots")
+	f.StringVar(&c.table, "table", "", "the `table` or view to export, \"a schema\".\"a.table\" in quotes where it has dots; several with commas, or schema.* for all tables of one, each to a file in the folder -out")
+	f.StringVar(&c.exclude, "exclude", "", "`tables` to leave out of schema.*")
 	f.StringVar(&c.query, "query", "", "export the result of this `SELECT`, in the order of -key")
 	f.Var(&c.key, "key", "`columns` that are unique together and never NULL, in the order of an index (default: the primary key)")
 	f.Var(&c.columns, "columns", "`columns` to export (default: all); one with a comma in double quotes")
@@ -136,17 +140,41 @@ func (c *config) complete() error {
 			return errors.New(check.err)
 		}
 	}
-	if c.table != "" {
-		t, err := parseTable(c.table)
-		if err != nil {
-			return fmt.Errorf("-table: %w", err)
-		}
-		c.tables = []tableName{t}
+	if err := c.completeTables(); err != nil {
+		return err
 	}
-	if c.workers == 0 || c.workers > c.partitions {
+	if c.workers == 0 || c.workers > c.partitions && !c.several() {
 		c.workers = c.partitions
 	}
 	return c.completeOutput()
+}
+
+// several reports whether -table names more than one table, so that -out is a folder.
+func (c *config) several() bool {
+	return c.many || len(c.tables) > 1 || len(c.tables) == 1 && c.tables[0].all()
+}
+
+// completeTables reads -table and -exclude.
+func (c *config) completeTables() (err error) {
+	if c.table != "" {
+		if c.tables, err = parseTables(c.table); err != nil {
+			return fmt.Errorf("-table: %w", err)
+		}
+	}
+	if c.exclude != "" {
+		if c.excluded, err = parseTables(c.exclude); err != nil {
+			return fmt.Errorf("-exclude: %w", err)
+		}
+	}
+	switch {
+	case len(c.excluded) > 0 && !slices.ContainsFunc(c.tables, tableName.all):
+		return errors.New("-exclude needs a -table such as schema.*, to leave tables out of")
+	case c.several() && (len(c.key) > 0 || len(c.columns) > 0 || c.where != ""):
+		return errors.New("-key, -columns and -where are for one table")
+	case c.several() && c.out == "":
+		return errors.New("-table names several tables, so -out must name a folder")
+	}
+	return nil
 }
 
 // completeOutput settles the file and its format.
@@ -168,9 +196,29 @@ func (c *config) completeOutput() error {
 		}
 	}
 	if c.state == "" {
-		c.state = filepath.Join(filepath.Dir(c.out), ".pipeline-state")
+		c.state = filepath.Join(c.outFolder(), ".pipeline-state")
 	}
 	return nil
+}
+
+// outFolder returns the folder that files are written to.
+func (c *config) outFolder() string {
+	if c.several() {
+		return c.out
+	}
+	return filepath.Dir(c.out)
+}
+
+// outFile returns the file that a table is written to.
+func (c *config) outFile(table string) string {
+	if !c.several() {
+		return c.out
+	}
+	name := plan.FileName(table) + "." + c.format.Name
+	if c.gzip {
+		name += ".gz"
+	}
+	return filepath.Join(c.out, name)
 }
 
 // An ending says what is in a file. Those without a format here are not written.
@@ -190,6 +238,9 @@ var compressions = map[string]string{
 func (c *config) completeFormat() error {
 	name := strings.ToLower(filepath.Base(c.out))
 	ending := filepath.Ext(name)
+	if c.several() {
+		ending = "" // of a folder, which says nothing
+	}
 	if compression, ok := compressions[ending]; ok {
 		switch {
 		case compression == "":
@@ -199,7 +250,7 @@ func (c *config) completeFormat() error {
 		}
 		c.gzip = true
 		ending = filepath.Ext(strings.TrimSuffix(name, ending))
-	} else if c.gzip && c.out != "" {
+	} else if c.gzip && c.out != "" && !c.several() {
 		return fmt.Errorf("-out %s: its ending says that it is not compressed, and -gzip that it is; call it %s.gz", c.out, c.out)
 	}
 	says, known := endings[ending]

@@ -94,6 +94,39 @@ func (t tableName) sql() string {
 	return strings.Join(quoted, ".")
 }
 
+// all reports whether it stands for all tables of a schema.
+func (t tableName) all() bool {
+	return t.plain && (t.parts[0] == "*" || strings.HasSuffix(t.parts[0], ".*"))
+}
+
+// schema returns the schema of which it stands for all tables, "" for the one in use.
+func (t tableName) schema() string {
+	return strings.TrimSuffix(strings.TrimSuffix(t.parts[0], "*"), ".")
+}
+
+// parseTables reads a list of tables. Commas in quotes are part of a name.
+func parseTables(s string) (all []tableName, err error) {
+	quote, begin := rune(0), 0
+	for i, r := range s + "," {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '`'):
+			quote = r
+		case quote == 0 && r == ',':
+			t, err := parseTable(s[begin:i])
+			if err != nil {
+				return nil, err
+			}
+			all, begin = append(all, t), i+1
+		}
+	}
+	if quote != 0 {
+		return nil, fmt.Errorf("%s: a quote is not closed", s)
+	}
+	return all, nil
+}
+
 // parseTable reads the name of a table: "s"."t.x", s."t.x", or a plain one with or without
 // a schema.
 func parseTable(s string) (tableName, error) {

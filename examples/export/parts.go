@@ -159,7 +159,7 @@ func (e *export) split(ctx context.Context) (parts []plan.Part, err error) {
 			}
 		}
 		for j, r := range ranges {
-			parts = append(parts, plan.Part{Table: i, File: plan.PartFile(e.out, j, len(ranges)), Range: r})
+			parts = append(parts, plan.Part{Table: i, File: plan.PartFile(e.outs[i], j, len(ranges)), Range: r})
 		}
 	}
 	return parts, nil

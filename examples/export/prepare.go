@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"example.com/pipeline/cursor"
@@ -34,7 +37,12 @@ func (e *export) prepare(ctx context.Context) (err error) {
 			err = advice.New("Nothing was written.", "%w", err)
 		}
 	}()
-	e.folder = filepath.Dir(e.out)
+	e.folder = e.outFolder()
+	if e.several() {
+		if err := os.Mkdir(e.folder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
 	if _, err := plan.Real(e.out); err != nil {
 		return fmt.Errorf("the folder of -out: %w", err)
 	}
@@ -96,6 +104,9 @@ func (e *export) prepareTables(ctx context.Context) error {
 	if e.query != "" {
 		e.tables = []tableName{{}}
 	}
+	if err := e.listTables(ctx); err != nil {
+		return err
+	}
 	for _, name := range e.tables {
 		var table *source.Table
 		var err error
@@ -117,8 +128,50 @@ func (e *export) prepareTables(ctx context.Context) error {
 		key := list(table.Key())
 		e.sources = append(e.sources, table)
 		e.encoders = append(e.encoders, encode.New(e.format, table.Columns))
+		e.outs = append(e.outs, e.outFile(name.String()))
 		e.settings.Tables = append(e.settings.Tables, plan.Table{Name: table.Name, Key: key.String(), Columns: names.String(), Query: table.Fingerprint()})
 	}
+	return nil
+}
+
+// listTables puts the tables of a schema in the place of schema.*.
+func (e *export) listTables(ctx context.Context) error {
+	if !e.several() {
+		return nil
+	}
+	var tables []tableName
+	files := map[string]string{}
+	for _, t := range e.tables {
+		found := []tableName{t}
+		if t.all() {
+			names, err := e.db.Tables(ctx, t.schema())
+			if err != nil {
+				return err
+			}
+			found = nil
+			for _, name := range names {
+				one := tableName{parts: []string{name}}
+				if t.schema() != "" {
+					one.parts = []string{t.schema(), name}
+				}
+				if !slices.ContainsFunc(e.excluded, func(x tableName) bool { return x.String() == one.String() || x.String() == name }) {
+					found = append(found, one)
+				}
+			}
+			if len(found) == 0 {
+				return fmt.Errorf("-table: there are no tables for %s", t)
+			}
+		}
+		for _, one := range found {
+			file := strings.ToLower(plan.FileName(one.String()))
+			if other, taken := files[file]; taken {
+				return advice.New("Export one of them by itself.", "the tables %s and %s would be written to one file", other, one)
+			}
+			files[file] = one.String()
+		}
+		tables = append(tables, found...)
+	}
+	e.tables, e.many = tables, true
 	return nil
 }
 

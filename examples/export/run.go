@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"text/tabwriter"
 	"time"
 
 	"example.com/pipeline/control"
@@ -24,6 +25,7 @@ type export struct {
 	db       *source.Source
 	sources  []*source.Table   // in the order of settings.Tables
 	encoders []*encode.Encoder // one for each
+	outs     []string          // the files, but for the number of a part
 	settings plan.Settings
 
 	job        string
@@ -241,8 +243,21 @@ func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) err
 	if err := e.checkpoint.Finish(ctx); err != nil {
 		return err
 	}
+	if e.several() {
+		e.showTables(p)
+	}
 	e.say("done: %s, %s rows/s", e.summary(p), thousands(int64(e.progress.Rate())))
 	return nil
+}
+
+// showTables prints what was written of each table.
+func (e *export) showTables(p plan.Plan) {
+	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "ROWS\tBYTES\t  FILE")
+	for _, part := range p.Parts {
+		fmt.Fprintf(w, "%s\t%s\t  %s\n", thousands(part.Rows), thousands(part.Size), part.Path(e.folder))
+	}
+	w.Flush()
 }
 
 // alreadyDone says so, unless the files are no longer what they were.
@@ -258,7 +273,9 @@ func (e *export) alreadyDone(p plan.Plan) error {
 func (e *export) summary(p plan.Plan) string {
 	rows, size := p.Totals()
 	name := p.Parts[0].Path(e.folder)
-	if n := len(p.Parts); n > 1 {
+	if n := len(p.Parts); e.several() {
+		name = fmt.Sprintf("%s in %s", countOf(int64(n), "file"), e.folder)
+	} else if n > 1 {
 		name = fmt.Sprintf("%d files, %s to %s", n, name, p.Parts[n-1].Path(e.folder))
 	}
 	return fmt.Sprintf("%s, %s bytes in %s", countOf(rows, "row"), thousands(size), name)

@@ -257,3 +257,29 @@ func (t *Table) Split(ctx context.Context, n int) ([]keyset.Range[keyset.Key], e
 
 // Fingerprint identifies what is read.
 func (t *Table) Fingerprint() string { return t.Table.Fingerprint() + t.print }
+
+// Tables lists the tables of a schema, "" for the one in use: no views, and of a
+// partitioned table not its partitions.
+func (s *Source) Tables(ctx context.Context, schema string) (names []string, err error) {
+	query := map[string]string{
+		Postgres: `SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = COALESCE(NULLIF($1::text, ''), current_schema()) ORDER BY 1`,
+		MySQL: `SELECT table_name FROM information_schema.tables
+			WHERE table_type = 'BASE TABLE' AND table_schema = COALESCE(NULLIF(?, ''), DATABASE()) ORDER BY 1`,
+		SQLite: `SELECT name FROM pragma_table_list
+			WHERE type = 'table' AND schema = COALESCE(NULLIF(?, ''), 'main') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY 1`,
+	}[s.System]
+	rows, err := s.QueryContext(ctx, query, schema)
+	if err != nil {
+		return nil, fmt.Errorf("list the tables: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}
