@@ -110,8 +110,8 @@ func (f *File) intact() error {
 	return nil
 }
 
-// takenBy attaches f to c, or says why that cannot be.
-func (f *File) takenBy(c *checkpoint) error {
+// acquire attaches f to c, or says why that cannot be.
+func (f *File) acquire(c *checkpoint) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -126,8 +126,8 @@ func (f *File) takenBy(c *checkpoint) error {
 	return nil
 }
 
-// letGoBy says that c is closed, or could not be opened.
-func (f *File) letGoBy(c *checkpoint) {
+// release says that c is closed, or could not be opened.
+func (f *File) release(c *checkpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.owner == c {

@@ -38,8 +38,8 @@ type Participant interface {
 // An exclusive participant can be in one checkpoint only. [File] is one: two
 // checkpoints would cut it to two lengths.
 type exclusive interface {
-	takenBy(c *checkpoint) error
-	letGoBy(c *checkpoint)
+	acquire(c *checkpoint) error
+	release(c *checkpoint)
 	begun() json.RawMessage // its state before anything is done
 }
 
@@ -53,11 +53,11 @@ type restoring struct {
 
 type restoringKey struct{}
 
-// take makes the participants this checkpoint's own, as far as they mind.
-func (c *checkpoint) take() error {
+// acquireParticipants makes the participants this checkpoint's own, as far as they mind.
+func (c *checkpoint) acquireParticipants() error {
 	for _, a := range c.attached {
 		if p, ok := a.Participant.(exclusive); ok {
-			if err := p.takenBy(c); err != nil {
+			if err := p.acquire(c); err != nil {
 				return fmt.Errorf("cursor: open job %q: attach %q: %w", c.job, a.name, err)
 			}
 		}
@@ -65,11 +65,11 @@ func (c *checkpoint) take() error {
 	return nil
 }
 
-// letGo gives them back.
-func (c *checkpoint) letGo() {
+// releaseParticipants gives them back.
+func (c *checkpoint) releaseParticipants() {
 	for _, a := range c.attached {
 		if p, ok := a.Participant.(exclusive); ok {
-			p.letGoBy(c)
+			p.release(c)
 		}
 	}
 }

@@ -285,7 +285,10 @@ func TestTaskWithForeignContext(t *testing.T) {
 		t.Run(from, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				foreign := &panickyContext{Context: t.Context(), done: make(chan struct{})}
-				defer close(foreign.done) // ends the goroutine by which package context watches it
+				defer func() { // ends the goroutine by which package context watches it, and which asks it for a value
+					foreign.broken.Store(false)
+					close(foreign.done)
+				}()
 				joined := false
 				got := panicOf(func() {
 					seq.Drain(seq.Scope(t.Context(), func(outer context.Context) ints {

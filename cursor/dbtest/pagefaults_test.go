@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -321,6 +322,39 @@ func TestOddNames(t *testing.T) {
 			}
 			if rows := collect(t, single[int64](db, "t", db.dialect.Quote(name)), nil); len(rows) != 3 {
 				t.Errorf("%q: got %v", name, rows)
+			}
+		}
+	})
+}
+
+// TestLargestNumbers reads with the largest pages and the most parts that there are numbers
+// for.
+func TestLargestNumbers(t *testing.T) {
+	withEachDB(t, func(t *testing.T, db database) {
+		numbers(t, db, 30)
+		for _, page := range []cursor.PageConfig{
+			{Size: math.MaxInt, Min: math.MaxInt, Max: math.MaxInt, Bytes: math.MaxInt, Target: math.MaxInt64, Hold: math.MaxInt64},
+			{Size: 1, Max: math.MaxInt, Bytes: 1, Target: 1, Prefetch: 1},
+		} {
+			q := single[int64](db, "t", "k")
+			q.DB, q.Page = db.DB, page
+			if got := collect(t, q, nil); !slices.Equal(got, upTo(30)) {
+				t.Errorf("got %v", got)
+			}
+			q.Bytes = func(int64) int { return math.MaxInt }
+			if got := collect(t, q, nil); !slices.Equal(got, upTo(30)) {
+				t.Errorf("got %v", got)
+			}
+			if ranges, err := q.Split(t.Context(), math.MaxInt); err != nil || len(ranges) != 30 {
+				t.Errorf("got %d ranges, %v", len(ranges), err)
+			}
+			table, err := keyset.OpenTable(t.Context(), db.DB, db.dialect, "t")
+			if err != nil {
+				t.Fatal(err)
+			}
+			table.Page = page
+			if rows := collect(t, table, nil); len(rows) != 30 {
+				t.Errorf("got %d rows", len(rows))
 			}
 		}
 	})

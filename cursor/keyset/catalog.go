@@ -23,6 +23,7 @@ type columnInfo struct {
 	inexact    bool       // floating point
 	enum       bool       // ENUM or SET of MySQL, which are not compared as they are sorted
 	padded     bool       // sorted padded with blanks, compared without them
+	composite  bool       // a row, of which PostgreSQL cannot be given one to compare with
 	money      bool       // its text is in the currency of the session
 	zoned      bool       // an instant that is read and compared in the session's time zone
 	identity   string     // type and collation, in every session the same

@@ -149,14 +149,10 @@ func compareColumns(key []string, op string, value func(i int) string) string {
 	return compareEach(key, make([]bool, len(key)), op, value)
 }
 
-// compareMixed is for a key whose columns do not all go the same way. The bound of the
-// first column is what an index can be searched for by PostgreSQL and SQLite.
+// compareMixed is for a key whose columns do not all go the way of the first. The bound
+// of that is what an index can be searched for by PostgreSQL and SQLite.
 func compareMixed(key []string, down []bool, op string, value func(i int) string) string {
-	first := op[:1]
-	if down[0] {
-		first = opposite[first]
-	}
-	return fmt.Sprintf("%s %s= %s AND (%s)", key[0], first, value(0), compareEach(key, down, op, value))
+	return fmt.Sprintf("%s %s= %s AND (%s)", key[0], op[:1], value(0), compareEach(key, down, op, value))
 }
 
 var opposite = map[string]string{">": "<", "<": ">", ">=": "<=", "<=": ">="}

@@ -24,8 +24,8 @@ func errorCode(err error) (state string, number uint64) {
 		if v.Kind() != reflect.Struct {
 			continue
 		}
-		if n := v.FieldByName("Number"); n.IsValid() && n.CanUint() {
-			return "", n.Uint()
+		if f, ok := v.Type().FieldByName("Number"); ok && f.IsExported() && len(f.Index) == 1 && v.FieldByIndex(f.Index).CanUint() {
+			return "", v.FieldByIndex(f.Index).Uint()
 		}
 	}
 	return "", 0

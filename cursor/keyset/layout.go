@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"bytes"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -100,39 +101,58 @@ func (l *layout) cut(slab *[]any) (values []any, key Key) {
 	return values, key
 }
 
-// convert makes a row of the driver's values, which are valid only until the next one.
-// Where old is a row of this layout, its memory is used again.
-func (l *layout) convert(from []driver.Value, old Row, slab *[]any) (_ Row, err error) {
-	values, key := old.Values[:cap(old.Values)], old.Key
-	if len(values) != len(l.columns) || len(key) != len(l.key) {
-		values, key = l.cut(slab)
+// convert makes row a row of the driver's values, which are valid only until the next one,
+// and returns about how many bytes it holds. Where reuse is set and row is one of this
+// layout, its memory is used again.
+func (l *layout) convert(row *Row, from []driver.Value, reuse bool, slab *[]any) (size int, err error) {
+	if !reuse || cap(row.Values) != len(l.columns) || len(row.Key) != len(l.key) {
+		values, key := l.cut(slab)
+		*row = Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
 	}
+	values := row.Values[:len(l.columns)]
+	size = wordSize * (len(values) + len(row.Key))
 	for i, v := range from {
-		if values[i], err = l.conversions[i].apply(v); err != nil {
-			return Row{}, err
+		if c := l.conversions[i]; c != asGiven {
+			if v, err = c.apply(v); err != nil {
+				return 0, err
+			}
+		} else if b, ok := v.([]byte); ok {
+			v = bytes.Clone(b)
+		}
+		values[i] = v
+		switch v := v.(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
 		}
 	}
-	return l.row(values, key, slab)
+	if err := l.fillKey(row.Key, values); err != nil {
+		return 0, err
+	}
+	if size >= largeRow {
+		l.detach(row, slab)
+	}
+	return size, nil
 }
 
-// row returns the row that has these values, with the key that is among them. A
-// large one gives up the rest of the slab.
-func (l *layout) row(values []any, key Key, slab *[]any) (Row, error) {
+// fillKey sets a key to what the values have for it.
+func (l *layout) fillKey(key Key, values []any) error {
 	for i, at := range l.keyAt {
 		key[i] = values[at]
 		switch v := key[i].(type) {
 		case nil:
-			return Row{}, fmt.Errorf("the key column %s is NULL in a row; choose key columns that are NOT NULL", l.key[i].name)
+			return fmt.Errorf("the key column %s is NULL in a row; choose key columns that are NOT NULL", l.key[i].name)
 		case []byte:
 			key[i] = append([]byte{}, v...) // the consumer may change the row's value
 		}
 	}
-	row := Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
-	if rowBytes(row) >= largeRow {
-		row.Key, *slab = slices.Clone(key), nil
-	}
-	return row, nil
+	return nil
 }
+
+// detach is for a large row: it gives up the rest of the slab, and its key gets memory of
+// its own.
+func (l *layout) detach(row *Row, slab *[]any) { row.Key, *slab = slices.Clone(row.Key), nil }
 
 // check refuses a result that is not laid out as l is.
 func (l *layout) check(names []string) error {
@@ -187,5 +207,12 @@ func (l *layout) scan(rows *sql.Rows) (Row, error) {
 	if err := rows.Scan(s.dest...); err != nil {
 		return Row{}, err
 	}
-	return l.row(values, key, &s.slab)
+	if err := l.fillKey(key, values); err != nil {
+		return Row{}, err
+	}
+	row := Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
+	if rowBytes(row) >= largeRow {
+		l.detach(&row, &s.slab)
+	}
+	return row, nil
 }

@@ -76,6 +76,12 @@ func splitDirection(key string) (column string, down bool) {
 	return key, false
 }
 
+// normalDirections returns directions that say the same, where the first column goes up
+// unless desc is set.
+func normalDirections(down []bool, desc bool) ([]bool, bool) {
+	return relative(down), desc != down[0]
+}
+
 // unquote returns the name that an identifier stands for.
 func unquote(ident string) string {
 	ident = strings.TrimSpace(ident)

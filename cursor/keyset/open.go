@@ -10,8 +10,8 @@ import (
 )
 
 // runRows is how many rows of an open page are read in one go. They are still in the
-// processor's cache when the loop gets them.
-const runRows = 64
+// processor's cache when the loop gets them. Tests make it smaller.
+var runRows = 128
 
 // An openPage is a page whose rows go to the loop while its statement is open.
 //

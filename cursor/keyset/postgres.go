@@ -89,13 +89,13 @@ func postgresRead(c *columnInfo) {
 
 // postgresColumns reads the columns of a table. A domain is what it is over in the end. A
 // type that is not the server's own has its schema before it, so that its name is the same
-// whatever the search path is; a collation has the version that the server has loaded,
-// since another one may sort in another way.
+// whatever the search path is; a collation that an index has is named with the version that
+// the server has loaded, since another one may sort in another way.
 func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64) error {
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
 		var base, typ, collation string
-		if err := rows.Scan(&c.name, &c.typ, &base, &c.notNull, &c.primary, &typ, &collation); err != nil {
+		if err := rows.Scan(&c.name, &c.typ, &base, &c.composite, &c.notNull, &c.primary, &typ, &collation); err != nil {
 			return err
 		}
 		c.inexact = base == "float4" || base == "float8"
@@ -108,13 +108,14 @@ func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64
 			SELECT attnum, atttypid, 0 FROM pg_attribute WHERE attrelid = $1::int8::oid AND attnum > 0 AND NOT attisdropped
 			UNION ALL
 			SELECT b.attnum, t.typbasetype, b.depth + 1 FROM bases b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd')
-		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, a.attnotnull,
+		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype = 'c', a.attnotnull,
 			COALESCE((SELECT k FROM pg_index i, generate_series(1, i.indnkeyatts) k
 				WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indkey[k-1] = a.attnum), 0),
 			CASE WHEN n.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)
 				ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) || CASE WHEN a.atttypmod < 0 THEN '' ELSE '(' || a.atttypmod || ')' END END,
 			COALESCE((SELECT CASE WHEN c.collname = 'default' THEN (SELECT datcollate::text FROM pg_database WHERE datname = current_database())
-				ELSE c.collname::text END || COALESCE(' ' || NULLIF(pg_collation_actual_version(c.oid), ''), '')
+				ELSE c.collname::text END || CASE WHEN EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey))
+				THEN COALESCE(' ' || NULLIF(pg_collation_actual_version(c.oid), ''), '') ELSE '' END
 				FROM pg_collation c WHERE c.oid = a.attcollation), '')
 		FROM pg_attribute a
 			JOIN pg_type t ON t.oid = a.atttypid

@@ -52,6 +52,8 @@ func (s *spec) checkKey(ctx context.Context, info *tableInfo) error {
 			return s.badKey("%s is an ENUM or SET (%s), which is sorted in one way and compared in another; use a text or number", name, c.typ)
 		case c.padded:
 			return s.badKey("%s is a %s under a NOPAD collation (%s), which is sorted padded with blanks and compared without; use a VARCHAR, or a collation that pads", name, c.typ, c.identity)
+		case c.composite:
+			return s.badKey("%s is a row of its own (%s), and no such value can be compared with; use the columns that are in it", name, c.typ)
 		case c.money:
 			return s.badKey("%s is money, whose text is in the currency of the session; use a numeric", name)
 		case !info.view && !c.notNull && !c.maybe:

@@ -69,7 +69,9 @@ type Query[T, P any] struct {
 	// see [cursor.PageConfig]. nil means that it is not known.
 	Bytes func(T) int
 
-	// Until is the last position to include. nil means that the end is the end.
+	// Until is the last position to include. nil means that the end is the end. With
+	// Page.Follow the stream ends when a row at or behind Until is there and all before it
+	// have come; where that row is deleted before it was seen, the next one behind it does.
 	Until *P
 
 	// Hint is an index hint, put behind From: FORCE INDEX (PRIMARY) for MySQL,
@@ -100,9 +102,12 @@ type Range[P any] struct{ After, Until *P }
 //
 // Stream looks one row past each page, or, where rows are large, for another
 // one at its last position: two rows with the same position end the stream with
-// [cursor.ErrDuplicateKey], and neither is handed over. Positions that the database does
+// [cursor.ErrDuplicateKey], and neither is handed over. Where no index proves that the key
+// is unique, the database is asked for rows of a page whose keys are equal to it. Positions that the database does
 // not find again, such as times that the driver writes in another form than the stored
-// one, end it with [ErrPosition]. An error of Scan is final and comes after the rows
+// one, end it with [ErrPosition], and a key whose type or collation has changed meanwhile
+// with [cursor.ErrMismatch]. A page that the server ends by its time limit
+// (statement_timeout, max_statement_time) is read in halves. An error of Scan is final and comes after the rows
 // before it. It panics where a field that it needs is missing, or where P does not
 // fit Key.
 //
@@ -124,10 +129,12 @@ func (q *Query[T, P]) reader(spec *spec) *reader[T, P] {
 
 // Preflight looks whether the query can be read safely, before the first row. It
 // runs the query for one row, and where From is one table it asks the catalog. The
-// error Is [ErrKey] where a column of the key may be NULL, is a floating point
-// number, an ENUM or a SET, where the key is not unique, or where no index begins
+// error Is [ErrKey] where a column of the key may be NULL, is of a type that cannot be
+// trusted (floating point, money, a composite; ENUM, SET, and CHAR under a NOPAD collation
+// in MySQL and MariaDB), where the key is not unique, or where no index begins
 // with its columns in this order. Partial indexes, indexes on expressions and those
-// of another collation do not count.
+// of another collation do not count. It Is [ErrSession] where settings of the session
+// would change what is read.
 //
 // What it cannot tell: of a join, a view, or a key with an expression no catalog
 // says whether it is unique and indexed. There it looks for a NULL in the rows that
@@ -240,12 +247,13 @@ func (q *Query[T, P]) spec() *spec {
 	for i, k := range q.Key {
 		key[i], down[i] = splitDirection(k)
 	}
+	down, desc := normalDirections(down, q.Desc)
 	columns := q.Select
 	if columns == "" {
 		columns = "*"
 	}
 	return &spec{
 		stage: "keyset.Query", db: q.DB, dialect: q.Dialect.dialect(),
-		columns: columns, from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: key, down: down, desc: q.Desc,
+		columns: columns, from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: key, down: down, desc: desc,
 	}
 }

@@ -28,8 +28,9 @@ type Row struct {
 //
 // Values come as the database has them: integers as int64 (uint64 above that),
 // text as string, binary data as []byte, and types that Go lacks as the
-// database's text for them: decimals, UUIDs, dates, intervals, JSON, arrays.
-// Times come as time.Time from PostgreSQL's timestamp types (44 BC is the year -43,
+// database's text for them: decimals, UUIDs, dates, intervals, JSON, arrays, and the
+// number of what names an object of PostgreSQL's catalog (regclass). That text is the same
+// in every session: dates are ISO, and a TIMESTAMP of MariaDB is in UTC. Times come as time.Time from PostgreSQL's timestamp types (44 BC is the year -43,
 // and infinity is text), and as the stored or printed text from SQLite and MariaDB,
 // whatever the driver is told to make of them. BIT of MariaDB is an integer.
 //
@@ -39,7 +40,7 @@ type Table struct {
 	Where string // as in Query: a condition, or "" for all rows
 	Args  []any  // the values of its placeholders
 	Desc  bool   // from the highest key to the lowest
-	Until *Key   // the last position to include; nil means that the end is the end
+	Until *Key   // as in Query: the last position to include; nil means that the end is the end
 	Hint  string // as in Query: an index hint
 
 	// Page says how pages are read.
@@ -208,7 +209,8 @@ func (t *Table) Split(ctx context.Context, n int) ([]Range[Key], error) {
 	return split(ctx, t.spec(), t.Until, n)
 }
 
-// Fingerprint identifies what is read: see [Query.Fingerprint].
+// Fingerprint identifies what is read: see [Query.Fingerprint]. The types and collations of
+// the key are those that OpenTable found; no database is asked.
 func (t *Table) Fingerprint() string {
 	return fingerprint(t.from, t.Where, t.layout.selectList(), t.Desc, withDirections(t.key, t.down), t.Args) + t.spec().facts.suffix()
 }
@@ -219,9 +221,10 @@ func (t *Table) spec() *spec {
 		panic("keyset.Table: it must be one that OpenTable or OpenQuery returned")
 	}
 	checkPage("keyset.Table", t.Page)
+	down, desc := normalDirections(t.down, t.Desc)
 	s := &spec{
 		stage: "keyset.Table", db: t.db, dialect: t.layout.dialect, layout: t.layout,
-		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, down: t.down, desc: t.Desc,
+		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, down: down, desc: desc,
 	}
 	s.facts = &keyFacts{} // of a query's result no catalog tells any
 	if !t.result {

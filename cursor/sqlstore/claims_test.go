@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"testing"
 
-	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/keyset"
 )
 
 type unreachable struct{}
@@ -23,7 +23,7 @@ func (unreachable) Driver() driver.Driver                        { return nil }
 func TestNoClaimStaysBehind(t *testing.T) {
 	db := sql.OpenDB(unreachable{})
 	defer db.Close()
-	s := New(db, cursor.Postgres)
+	s := New(db, keyset.Postgres)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // so that Finish does not try for six seconds
 	for i := range 3 {

@@ -40,8 +40,9 @@ type Rest[T, P any] interface {
 	// Last returns the position of the last item that was returned.
 	Last() *P
 
-	// End says how the page has ended, once Next has returned no items: taken is whether
-	// the loop held it for too long, so that its rest was read beside the loop's body.
+	// End says how the page has ended, once Next has returned no items and it was closed:
+	// taken is whether the loop held it for too long, so that its rest was read beside the
+	// loop's body.
 	End() (s Stats, more, taken bool, err error)
 
 	// Close ends the page, whatever has come of it, and waits for all that it started.

@@ -224,9 +224,9 @@ func (r *run[T, P]) handOverOpen(pg *Page[T, P], yield func(T, error) bool) (boo
 			return true, nil
 		}
 	}
-	stats, more, taken, err := rest.End()
 	r.rest = nil
 	rest.Close()
+	stats, more, taken, err := rest.End()
 	r.After, pg.More, pg.Err = rest.Last(), more, err
 	r.pace.opened(taken)
 	r.limit = r.Config.nextSize(stats, r.most())
