@@ -79,6 +79,9 @@ func splitDirection(key string) (column string, down bool) {
 // normalDirections returns directions that say the same, where the first column goes up
 // unless desc is set.
 func normalDirections(down []bool, desc bool) ([]bool, bool) {
+	if len(down) == 0 { // there is no key
+		return nil, desc
+	}
 	return relative(down), desc != down[0]
 }
 

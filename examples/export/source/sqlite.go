@@ -14,17 +14,17 @@ import (
 	"strings"
 
 	"example.com/pipeline/cursor/keyset"
-	"modernc.org/sqlite"
+	"example.com/pipeline/examples/export/sqlite"
 )
 
 // OpenSQLite opens a SQLite database by the driver's name for it: a path, or a URI with
 // SQLite's parameters and _pragma. It is the one place that knows the driver.
-func OpenSQLite(name string) (*sql.DB, error) { return sql.Open("sqlite", name) }
+func OpenSQLite(name string) (*sql.DB, error) { return sqlite.Open(name) }
 
 // sqliteCode returns SQLite's result code, 0 where an error is none of SQLite's.
 func sqliteCode(err error) int {
 	if e := (*sqlite.Error)(nil); errors.As(err, &e) {
-		return e.Code() & 0xff
+		return e.Code & 0xff
 	}
 	return 0
 }
