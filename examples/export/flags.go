@@ -41,6 +41,8 @@ type config struct {
 	restart      bool
 	more         bool
 	count        bool
+	dryRun       bool
+	quiet        bool
 	status       bool
 	rows         int // of the demo database
 
@@ -82,6 +84,8 @@ func (c *config) define(f *flag.FlagSet) {
 	f.DurationVar(&c.stall, "stall", 0, "end when no row has come for so long (default: say so after 10 s, and wait)")
 
 	f.BoolVar(&c.status, "status", false, "show the exports whose checkpoints are in -state, and export nothing")
+	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be exported, in which order, and what the database makes of the first page; write nothing")
+	f.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	f.BoolVar(&c.count, "count", false, "count the rows before the first one is read, so that the progress is exact (default: the database's estimate)")
 	f.IntVar(&c.rows, "rows", 1_000_000, "`rows` of the demo database")
 }
@@ -121,6 +125,7 @@ func (c *config) complete() error {
 		err string
 	}{
 		{c.dsn != "" && c.table == "" && c.query == "", "-dsn needs -table or -query: what is to be exported?"},
+		{c.dryRun && c.dsn == "", "-dry-run needs -dsn: the demo database would have to be made"},
 		{c.more && c.restart, "-more and -restart cannot go together"},
 		{c.table != "" && c.query != "", "-table and -query cannot go together"},
 		{c.query != "" && c.out == "", "-query needs -out: which file is to be written?"},

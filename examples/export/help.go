@@ -13,7 +13,7 @@ var groups = []struct{ title, flags string }{
 	{"How to write it", "out format gzip delimiter header null"},
 	{"How fast", "page partitions workers rate"},
 	{"When it is interrupted, and goes on", "more restart commit state store lease stall"},
-	{"To look first", "status count rows"},
+	{"To look first", "dry-run status count quiet rows"},
 }
 
 const helpExamples = `Usage: export [flags]

@@ -38,6 +38,29 @@ func (e *export) prepare(ctx context.Context) (err error) {
 		}
 	}()
 	e.folder = e.outFolder()
+	if !e.dryRun {
+		if err := e.prepareFolders(ctx); err != nil {
+			return err
+		}
+	}
+	write := e.store == "db" && !e.dryRun
+	if e.db, err = source.Open(ctx, e.dsn, write); err != nil {
+		return err
+	}
+	if e.db.Note != "" {
+		e.say("%s", e.db.Note)
+	}
+	if write {
+		if e.stores, err = e.databaseStore(ctx); err != nil {
+			return err
+		}
+	}
+	return e.prepareTables(ctx)
+}
+
+// prepareFolders finds the folders, or makes them, and the demo database where no other
+// is given.
+func (e *export) prepareFolders(ctx context.Context) (err error) {
 	if e.several() {
 		if err := os.Mkdir(e.folder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
@@ -58,22 +81,9 @@ func (e *export) prepare(ctx context.Context) (err error) {
 	}
 	if e.dsn == "" {
 		e.tables = []tableName{{parts: []string{demoTable}, plain: true}}
-		if e.dsn, err = demoDatabase(ctx, e.state, e.rows, e.say); err != nil {
-			return err
-		}
+		e.dsn, err = demoDatabase(ctx, e.state, e.rows, e.say)
 	}
-	if e.db, err = source.Open(ctx, e.dsn, e.store == "db"); err != nil {
-		return err
-	}
-	if e.db.Note != "" {
-		e.say("%s", e.db.Note)
-	}
-	if e.store == "db" {
-		if e.stores, err = e.databaseStore(ctx); err != nil {
-			return err
-		}
-	}
-	return e.prepareTables(ctx)
+	return err
 }
 
 // prepareTables looks the tables up and checks what the user said about them.
@@ -92,7 +102,7 @@ func (e *export) prepareTables(ctx context.Context) error {
 	if e.gzip {
 		e.settings.Compress = "gzip"
 	}
-	if e.db.Path != "" && e.config.source == "" && e.store == "file" {
+	if e.db.Path != "" && e.config.source == "" && e.store == "file" && !e.dryRun {
 		path, err := plan.Real(e.db.Path)
 		if err != nil {
 			return err

@@ -44,6 +44,9 @@ func (e *export) say(format string, args ...any) { fmt.Fprintf(e.stdout, format+
 // and returns an error that Is ctx's.
 func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	e := &export{config: c, stdout: stdout}
+	if c.quiet && !c.status && !c.dryRun {
+		e.stdout = io.Discard
+	}
 	if c.status {
 		return e.showStatus(ctx)
 	}
@@ -51,6 +54,9 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer e.db.Close()
+	if c.dryRun {
+		return e.showPlan(ctx)
+	}
 
 	p, err := e.openPlan(ctx)
 	if err != nil {
