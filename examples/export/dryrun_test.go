@@ -41,3 +41,21 @@ func TestQuiet(t *testing.T) {
 	mustRun(t, dir, exitFailed, "nosuch", "-quiet", "-dsn="+dsn, "-table=nosuch")
 	mustRun(t, dir, exitDone, "complete", "-quiet", "-status")
 }
+
+// Rows go to standard output, all that is said to standard error, and nothing is left.
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	dir, dsn := t.TempDir(), newDemo(t, 3000)
+	whole := undisturbed(t, []string{"-dsn=" + dsn, "-table=orders", "-out=o.jsonl"}, []string{"o.jsonl"})[0]
+	r := runIn(t, dir, "-dsn="+dsn, "-table=orders", "-out=-", "-format=jsonl")
+	if r.code != exitDone || !strings.Contains(r.stderr, "cannot be gone on with") || !strings.Contains(r.stderr, "done: 3,000 rows") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+	same(t, "standard output", r.stdout, whole)
+	if r := runIn(t, dir, "-dsn="+dsn, "-table=orders", "-out=-", "-quiet"); r.code != exitDone || r.stderr != "" || strings.Count(r.stdout, "\n") < 3001 {
+		t.Errorf("quietly, exit code %d: %s", r.code, r.stderr)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("it left %v behind, %v", entries, err)
+	}
+}

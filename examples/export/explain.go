@@ -13,6 +13,15 @@ import (
 
 // explain says what went wrong and what the user can do about it.
 func explain(err error, c *config) string {
+	if c.out == pipe {
+		if text := source.Advice(err); text != "" {
+			return fmt.Sprintf("%v\n%s", err, text)
+		}
+		if own := (*advice.Error)(nil); errors.As(err, &own) {
+			return fmt.Sprintf("%v\n%s", err, own.Advice)
+		}
+		return fmt.Sprintf("%v\nWhat went to standard output is not all.", err)
+	}
 	again := "go on:\n  " + c.command()
 	anew := "Or export from the beginning, over what is there:\n  " + c.command() + " -restart"
 	for _, known := range []struct {

@@ -63,7 +63,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.Var(&c.columns, "columns", "`columns` to export (default: all); one with a comma in double quotes")
 	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
 
-	f.StringVar(&c.out, "out", "", "the `file` to write (default: the table's name in the current folder)")
+	f.StringVar(&c.out, "out", "", "the `file` to write, or - for standard output, which cannot be gone on with (default: the table's name in the current folder)")
 	f.StringVar(&c.format.Name, "format", "", "csv, tsv or jsonl (default: by the ending of -out, else csv)")
 	f.BoolVar(&c.gzip, "gzip", false, "compress the file (default: if -out ends in .gz)")
 	f.StringVar(&c.delimiter, "delimiter", "", "the `character` between two fields of CSV (default: a comma)")
@@ -184,8 +184,10 @@ func (c *config) completeTables() (err error) {
 
 // completeOutput settles the file and its format.
 func (c *config) completeOutput() error {
-	if c.out == "-" {
-		return errors.New("-out must be a file: what went through a pipe cannot be resumed")
+	if c.out == pipe {
+		if err := c.completePipe(); err != nil {
+			return err
+		}
 	}
 	if err := c.completeFormat(); err != nil {
 		return err
@@ -202,6 +204,25 @@ func (c *config) completeOutput() error {
 	}
 	if c.state == "" {
 		c.state = filepath.Join(c.outFolder(), ".pipeline-state")
+	}
+	return nil
+}
+
+// pipe is the -out that stands for standard output.
+const pipe = "-"
+
+// completePipe refuses what is for files: what went through a pipe cannot be cut off.
+func (c *config) completePipe() error {
+	for _, name := range []string{"gzip", "partitions", "workers", "commit", "more", "restart", "state", "store"} {
+		if c.given(name) {
+			return fmt.Errorf("-%s is for a file, and cannot go with -out -", name)
+		}
+	}
+	switch {
+	case c.several():
+		return errors.New("-out - takes one table")
+	case c.dsn == "":
+		return errors.New("-out - needs -dsn")
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func (e *export) prepare(ctx context.Context) (err error) {
 		}
 	}()
 	e.folder = e.outFolder()
-	if !e.dryRun {
+	if !e.dryRun && e.out != pipe {
 		if err := e.prepareFolders(ctx); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (e *export) prepareTables(ctx context.Context) error {
 	if e.gzip {
 		e.settings.Compress = "gzip"
 	}
-	if e.db.Path != "" && e.config.source == "" && e.store == "file" && !e.dryRun {
+	if e.db.Path != "" && e.config.source == "" && e.store == "file" && !e.dryRun && e.out != pipe {
 		path, err := plan.Real(e.db.Path)
 		if err != nil {
 			return err
@@ -160,6 +160,9 @@ func (e *export) listTables(ctx context.Context) error {
 			}
 			found = nil
 			for _, name := range names {
+				if name == "pipeline_checkpoints" || name == "pipeline_keys" {
+					continue // what -store db writes while it is read
+				}
 				one := tableName{parts: []string{name}}
 				if t.schema() != "" {
 					one.parts = []string{t.schema(), name}

@@ -29,9 +29,9 @@ func TestStall(t *testing.T) {
 		{time.Minute, time.Minute, 0, 2 * time.Minute, 0, false}, // -rate has it so slow
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var out strings.Builder
+			out := newOutput()
 			ctx, cancel := context.WithCancelCause(t.Context())
-			p := newProgress(&out, 0, test.slowest)
+			p := newProgress(out, 0, test.slowest)
 			p.Start(ctx, test.stall, cancel)
 			if test.rowAt > 0 {
 				time.Sleep(test.rowAt + time.Millisecond)
@@ -42,7 +42,7 @@ func TestStall(t *testing.T) {
 			p.Stop()
 			cancel(nil)
 			if told := strings.Count(out.String(), "no row has come"); told != test.told || ended != test.ended {
-				t.Errorf("%+v: told %d times, ended %v:\n%s", test, told, ended, &out)
+				t.Errorf("%+v: told %d times, ended %v:\n%s", test, told, ended, out)
 			}
 		})
 	}

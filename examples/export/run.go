@@ -44,8 +44,11 @@ func (e *export) say(format string, args ...any) { fmt.Fprintf(e.stdout, format+
 // and returns an error that Is ctx's.
 func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	e := &export{config: c, stdout: stdout}
-	if c.quiet && !c.status && !c.dryRun {
+	switch {
+	case c.quiet && !c.status && !c.dryRun:
 		e.stdout = io.Discard
+	case c.out == pipe && !c.dryRun:
+		e.stdout = os.Stderr // the rows go to the other
 	}
 	if c.status {
 		return e.showStatus(ctx)
@@ -54,8 +57,11 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer e.db.Close()
-	if c.dryRun {
+	switch {
+	case c.dryRun:
 		return e.showPlan(ctx)
+	case c.out == pipe:
+		return e.exportToPipe(ctx, stdout)
 	}
 
 	p, err := e.openPlan(ctx)

@@ -46,6 +46,10 @@ func TestSeveralTables(t *testing.T) {
 			t.Errorf("of the export before there are %v", found)
 		}
 		same(t, "a", read(t, dir+"/all/a.jsonl.gz"), `{"id":1,"v":"x"}`+"\n"+`{"id":2,"v":null}`+"\n")
+		mustRun(t, dir, exitDone, "done: 3 rows", append(args, "-table=*", "-out=db", "-store=db", "-lease=2s")...)
+		if found, _ := filepath.Glob(dir + "/db/*.csv"); len(found) != 3 {
+			t.Errorf("with the checkpoints in the database there are %v", found)
+		}
 		mustRun(t, dir, exitDone, "done: 4 rows", "-dsn="+dsn, "-out=two", `-table="a",v`)
 		mustRun(t, dir, exitFailed, "nosuch", "-dsn="+dsn, "-out=three", "-table=a,nosuch")
 	}

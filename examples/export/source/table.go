@@ -29,7 +29,7 @@ type Table struct {
 	Columns []encode.Column
 	Order   Order
 	Note    string // what holds of the order; "" where it is a key
-	print   string // more for the fingerprint
+	file    int64  // of the rows, where they are read by their places in it
 	source  *Source
 }
 
@@ -131,7 +131,15 @@ func (s *Source) find(ctx context.Context, name string, key []string) (*keyset.T
 		}
 	}
 	k, err := keyset.OpenTable(ctx, s.DB, s.Dialect, name, key...)
-	return k, name, err
+	return k, plain(name), err
+}
+
+// plain writes a name without quotes: for people, and the same however it was given.
+func plain(name string) string {
+	if !strings.HasPrefix(name, `"`) {
+		return name
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(strings.Trim(name, `"`), `"."`, "."), `""`, `"`)
 }
 
 // unquoted takes the quotes off a name of one part.
@@ -211,7 +219,8 @@ func (t *Table) jsonOfMariaDB(ctx context.Context, columns []encode.Column) erro
 		return nil
 	}
 	rows, err := t.source.QueryContext(ctx, "SELECT constraint_name FROM information_schema.check_constraints "+
-		"WHERE constraint_schema = DATABASE() AND table_name = ? AND check_clause = CONCAT('json_valid(`', constraint_name, '`)')", t.Name)
+		"WHERE (constraint_schema = DATABASE() AND table_name = ? OR CONCAT(constraint_schema, '.', table_name) = ?) "+
+		"AND check_clause = CONCAT('json_valid(`', constraint_name, '`)')", t.Name, t.Name)
 	if err != nil {
 		return nil // MySQL, whose driver calls the type by its name
 	}
@@ -256,7 +265,12 @@ func (t *Table) Split(ctx context.Context, n int) ([]keyset.Range[keyset.Key], e
 }
 
 // Fingerprint identifies what is read.
-func (t *Table) Fingerprint() string { return t.Table.Fingerprint() + t.print }
+func (t *Table) Fingerprint() string {
+	if t.Order == ByCtid {
+		return fmt.Sprintf("%s in file %d", t.Table.Fingerprint(), t.file)
+	}
+	return t.Table.Fingerprint()
+}
 
 // Tables lists the tables of a schema, "" for the one in use: no views, and of a
 // partitioned table not its partitions.

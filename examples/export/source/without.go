@@ -81,7 +81,7 @@ func (s *Source) fromOf(ctx context.Context, name string) (from, full string, er
 	query := "SELECT * FROM "
 	for _, candidate := range candidates(s.Dialect, name) {
 		if err = s.try(ctx, query+candidate+" WHERE 1 = 0"); err == nil {
-			return candidate, name, nil
+			return candidate, plain(name), nil
 		}
 	}
 	return "", "", err
@@ -110,11 +110,10 @@ func (t *Table) describe(ctx context.Context, reason string) error {
 		t.Note = fmt.Sprintf("%s: %s; its rows are read by their rowid, which VACUUM may change: do not run it until the export is complete", t.Name, reason)
 		return nil
 	}
-	file, err := t.fileNode(ctx)
-	if err != nil {
+	var err error
+	if t.file, err = t.fileNode(ctx); err != nil {
 		return err
 	}
-	t.print = fmt.Sprintf(" in file %d", file)
 	t.Note = fmt.Sprintf("%s: %s; its rows are read where they lie (ctid). One that is updated meanwhile may come twice or not at all, "+
 		"and after VACUUM FULL, CLUSTER or TRUNCATE the export begins anew", t.Name, reason)
 	return nil
@@ -159,10 +158,6 @@ func (t *Table) byBlocks(ctx context.Context, r keyset.Range[keyset.Key]) iter.S
 }
 
 func (t *Table) readBlocks(ctx context.Context, r keyset.Range[keyset.Key], yield func(keyset.Row, error) bool) error {
-	before, err := t.fileNode(ctx)
-	if err != nil {
-		return err
-	}
 	blocks, err := t.blocks(ctx)
 	if err != nil {
 		return err
@@ -195,7 +190,7 @@ func (t *Table) readBlocks(ctx context.Context, r keyset.Range[keyset.Key], yiel
 		after = part.Until
 	}
 	file, err := t.fileNode(ctx)
-	if err == nil && file != before {
+	if err == nil && file != t.file {
 		err = advice.New("Export it again from the beginning, with -restart.",
 			"%w: %s was rewritten while it was read (VACUUM FULL, CLUSTER or TRUNCATE), so that its rows lie elsewhere", cursor.ErrMismatch, t.Name)
 	}
