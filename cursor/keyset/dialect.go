@@ -90,6 +90,10 @@ type dialect struct {
 	// describe reads the catalog. It returns errNoTable where there is no such table.
 	describe func(ctx context.Context, db Querier, table tableName) (*tableInfo, error)
 
+	// read fills in how a Table reads a column of a query's result, by what the driver
+	// calls its type.
+	read func(c *columnInfo)
+
 	// tables lists the tables and views in a schema, "" for the one in use.
 	tables func(ctx context.Context, db Querier, schema string) ([]string, error)
 

@@ -23,6 +23,7 @@ var mysql = dialect{
 	param:         mysqlParam,
 	ident:         unquote,
 	describe:      mysqlTable,
+	read:          mysqlRead,
 	tables:        mysqlTables,
 	barrier:       mysqlBarrier,
 }
@@ -113,6 +114,15 @@ func mysqlColumns(ctx context.Context, db Querier, info *tableInfo, table tableN
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
 		ORDER BY ordinal_position`, table.schema, table.name)
+}
+
+// mysqlRead knows the types as the driver calls them.
+func mysqlRead(c *columnInfo) {
+	typ := strings.TrimPrefix(strings.ToLower(c.typ), "unsigned ")
+	c.inexact = typ == "float" || typ == "double"
+	c.enum = typ == "enum" || typ == "set"
+	c.zoned = typ == "timestamp"
+	c.format, c.conversion = mysqlFormat(typ)
 }
 
 // mysqlFormat returns how a Table selects a column, and what it makes of the values. The

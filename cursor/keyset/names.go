@@ -15,7 +15,10 @@ type tableName struct {
 	renamed      bool   // the alias is another name than the table's
 }
 
-const identifier = `(?:[\pL_][\pL\pN_$]*|"(?:[^"]|"")+"|` + "`(?:[^`]|``)+`" + `|\[[^\]]+\])`
+const (
+	quotedIdent = `(?:"(?:[^"]|"")+"|` + "`(?:[^`]|``)+`" + `)`
+	identifier  = `(?:[\pL_][\pL\pN_$]*|` + quotedIdent + `|\[[^\]]+\])`
+)
 
 var (
 	plainName = regexp.MustCompile(`^\s*` + identifier + `\s*$`)
@@ -76,6 +79,9 @@ func splitDirection(key string) (column string, down bool) {
 // normalDirections returns directions that say the same, where the first column goes up
 // unless desc is set.
 func normalDirections(down []bool, desc bool) ([]bool, bool) {
+	if len(down) == 0 { // there is no key
+		return nil, desc
+	}
 	return relative(down), desc != down[0]
 }
 
@@ -93,6 +99,21 @@ func unquote(ident string) string {
 		return inner
 	}
 	return ident
+}
+
+var quotedName = regexp.MustCompile(`^(` + quotedIdent + `)(?:\.(` + quotedIdent + `))?$`)
+
+// quotedParts returns the parts of a name that has quotes around each of them, nil of any
+// other name.
+func quotedParts(name string) []string {
+	m := quotedName.FindStringSubmatch(name)
+	switch {
+	case m == nil:
+		return nil
+	case m[2] == "":
+		return []string{unquote(m[1])}
+	}
+	return []string{unquote(m[1]), unquote(m[2])}
 }
 
 // errNoTable is a dialect's answer where the catalog has no such table.

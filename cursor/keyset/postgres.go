@@ -23,6 +23,7 @@ var postgres = dialect{
 	param:         plainParam,
 	ident:         postgresIdent,
 	describe:      postgresTable,
+	read:          postgresRead,
 	tables:        postgresTables,
 	barrier:       postgresBarrier,
 }
@@ -46,13 +47,13 @@ func postgresTables(ctx context.Context, db Querier, schema string) ([]string, e
 
 func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
 	var oid int64
-	var view, parent bool
+	var view, parent, heap bool
 	found := false
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&oid, &view, &parent)
+		return rows.Scan(&oid, &view, &parent, &heap)
 	}, `SELECT c.oid::int8, c.relkind NOT IN ('r', 'p'),
-			c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid)
+			c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid), c.relkind = 'r'
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 			AND CASE WHEN $2::text = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2::text END`,
@@ -70,7 +71,20 @@ func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo
 	if err := postgresIndexes(ctx, db, info, oid, parent); err != nil {
 		return nil, err
 	}
+	if heap && !parent { // otherwise rows of several tables are at one place
+		info.columns = append(info.columns, columnInfo{name: "ctid", typ: "tid", identity: "tid", notNull: true, implicit: true, format: "%s::text"})
+		info.indexes = append(info.indexes, indexInfo{name: "ctid", unique: true, columns: []indexColumn{{name: "ctid"}}})
+	}
 	return info, nil
+}
+
+// postgresRead knows the types as the driver calls them; one that it has no name for has
+// its number, and is read as text.
+func postgresRead(c *columnInfo) {
+	base := strings.ToLower(c.typ)
+	c.money = base == "money"
+	c.inexact = base == "float4" || base == "float8"
+	c.format, c.conversion = postgresFormat(base)
 }
 
 // postgresColumns reads the columns of a table. A domain is what it is over in the end. A

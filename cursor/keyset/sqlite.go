@@ -25,6 +25,7 @@ var sqlite = dialect{
 	param:         plainParam,
 	ident:         unquote,
 	describe:      sqliteTable,
+	read:          sqliteRead,
 	tables:        sqliteTables,
 	barrier:       sqliteBarrier,
 	checkResult:   sqliteCheckResult,
@@ -96,6 +97,9 @@ func sqliteColumns(ctx context.Context, db Querier, info *tableInfo, schema, nam
 		return nil
 	}, `SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1 ORDER BY cid`, name, schema)
 }
+
+// sqliteRead has the values come as they are.
+func sqliteRead(c *columnInfo) { c.format = "+%s" }
 
 // sqliteAffinity returns what SQLite makes of a declared type, by the rules of
 // section 3.1 of its page "Datatypes In SQLite".

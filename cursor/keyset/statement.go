@@ -235,11 +235,11 @@ func compareKey[P any](s *spec, st *statement, pos *P, op string) (string, error
 	return s.dialect.compare(s.keyColumns, op, value), nil
 }
 
-// order returns the list for ORDER BY.
+// order returns the list for ORDER BY. No directions at all mean that all columns go up.
 func (s *spec) order(desc bool) string {
 	list := slices.Clone(s.keyColumns)
 	for i := range list {
-		if s.down[i] != desc {
+		if (len(s.down) > 0 && s.down[i]) != desc {
 			list[i] += " DESC"
 		}
 	}

@@ -23,7 +23,7 @@ type Row struct {
 }
 
 // A Table reads a table that is not known at compile time, all columns of all rows.
-// [OpenTable] returns it, Select narrows it to some columns, and its fields may be set
+// [OpenTable] returns it, or [OpenQuery] for a query; Select narrows it to some columns, and its fields may be set
 // before it is read. While it is read it must not be changed; a copy may be.
 //
 // Values come as the database has them: integers as int64 (uint64 above that),
@@ -56,18 +56,23 @@ type Table struct {
 	key    []string // as statements have it
 	down   []bool   // which columns of the key go down
 	layout *layout
+	result bool // of a query
 }
 
 // OpenTable looks a table or a view up in the catalog. name is "schema.table" where it
 // is not in the schema in use. The columns of the key may be given; otherwise it is the
 // table's primary key. For a view they must be. name and key are names, not SQL: they
-// are quoted. Where the index of the key has its columns in different directions, such as
-// PRIMARY KEY (a, b DESC), the rows come in that order; a column of the key may also be
-// given with DESC behind its name. SQLite's rowid may be given as the key; where it has no INTEGER PRIMARY
-// KEY as its name, VACUUM may number the rows anew.
+// are quoted. Where a part of name has dots of its own, name may have quotes as SQL does:
+// "schema"."a.table", with no other part left without. Where the index of the key has its
+// columns in different directions, such as PRIMARY KEY (a, b DESC), the rows come in that
+// order; a column of the key may also be given with DESC behind its name. SQLite's rowid
+// may be given as the key; where it has no INTEGER PRIMARY KEY as its name, VACUUM may
+// number the rows anew. So may PostgreSQL's ctid, the place of a row on the disk, which an
+// update changes, and VACUUM FULL for all rows; a page behind one is read fast only where
+// Until is near.
 //
-// It is an error where there is no such table or column, and where the table has no
-// primary key and none is given.
+// It is an error where there is no such table or column, and one that Is [ErrKey] where
+// the table has no primary key and none is given.
 func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...string) (*Table, error) {
 	if db == nil {
 		panic("keyset.OpenTable: db must not be nil")
@@ -83,22 +88,32 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 		key = info.primaryKey()
 	}
 	if len(key) == 0 {
-		return nil, fmt.Errorf("keyset: table %s has no primary key; name the columns of a unique index, all of them NOT NULL, as the key", name)
+		return nil, fmt.Errorf("%w: table %s has no primary key; name the columns of a unique index, all of them NOT NULL, as the key", ErrKey, name)
 	}
 	l := &layout{dialect: d.dialect(), alias: table.alias, table: name, info: info}
 	t := &Table{db: db, from: table.text, layout: l}
+	if err := t.order(key); err != nil {
+		return nil, err
+	}
+	l.choose(info.names())
+	return t, nil
+}
+
+// order sets the columns of the key.
+func (t *Table) order(key []string) error {
+	l := t.layout
 	var names []string
 	told := false
 	for _, k := range key {
 		down := false
-		if info.column(k) == nil {
-			if column, desc := splitDirection(k); info.column(column) != nil {
+		if l.info.column(k) == nil {
+			if column, desc := splitDirection(k); l.info.column(column) != nil {
 				k, down, told = column, desc, true
 			}
 		}
 		c, err := l.find(k)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		names = append(names, c.name)
 		l.key = append(l.key, *c)
@@ -106,10 +121,9 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 		t.down = append(t.down, down)
 	}
 	if !told {
-		t.down = info.naturalDirections(names)
+		t.down = l.info.naturalDirections(names)
 	}
-	l.choose(info.names())
-	return t, nil
+	return nil
 }
 
 // Select narrows the table to the named columns, in this order. The key is read with
@@ -204,7 +218,7 @@ func (t *Table) Fingerprint() string {
 // spec returns what the table's statements are made of.
 func (t *Table) spec() *spec {
 	if t.layout == nil {
-		panic("keyset.Table: it must be one that OpenTable returned")
+		panic("keyset.Table: it must be one that OpenTable or OpenQuery returned")
 	}
 	checkPage("keyset.Table", t.Page)
 	down, desc := normalDirections(t.down, t.Desc)
@@ -212,8 +226,10 @@ func (t *Table) spec() *spec {
 		stage: "keyset.Table", db: t.db, dialect: t.layout.dialect, layout: t.layout,
 		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, down: down, desc: desc,
 	}
-	facts := s.keyFacts(t.layout.info)
-	s.facts = &facts
+	s.facts = &keyFacts{} // of a query's result no catalog tells any
+	if !t.result {
+		*s.facts = s.keyFacts(t.layout.info)
+	}
 	return s
 }
 
@@ -240,6 +256,12 @@ func (t *Table) reader(spec *spec) *reader[Row, Key] {
 func findTable(ctx context.Context, db Querier, d *dialect, name string) (tableName, *tableInfo, error) {
 	candidates := []tableName{{name: name}}
 	schema, rest, dotted := strings.Cut(name, ".")
+	if parts := quotedParts(name); len(parts) > 0 {
+		schema, rest, dotted = "", parts[len(parts)-1], true
+		if len(parts) == 2 {
+			schema = parts[0]
+		}
+	}
 	if dotted {
 		candidates = append(candidates, tableName{schema: schema, name: rest})
 	}

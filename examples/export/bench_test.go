@@ -78,7 +78,7 @@ func benchmarkExport(b *testing.B, dsn string) {
 		{"keyset-prefetch", func(ctx context.Context, e *export) error { return paged(ctx, e, 0.01) }},
 		{"resumable", resumable},
 	}
-	if system := e.db.system; system == "postgres" {
+	if system := e.db.System; system == "postgres" {
 		if psql, err := exec.LookPath("psql"); err == nil {
 			ways = append(ways, struct {
 				name string
@@ -136,7 +136,7 @@ func streamed(ctx context.Context, e *export) error {
 		return err
 	}
 	defer out.Close()
-	rows, err := e.db.QueryContext(ctx, "SELECT * FROM "+e.source.From()+" ORDER BY id")
+	rows, err := e.db.QueryContext(ctx, "SELECT * FROM "+e.sources[0].From()+" ORDER BY id")
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func streamed(ctx context.Context, e *export) error {
 	if err != nil {
 		return err
 	}
-	values := make([]any, len(e.encoder.columns))
+	values := make([]any, len(e.sources[0].Columns))
 	dest := make([]any, len(values))
 	for i := range values {
 		dest[i] = &values[i]
@@ -160,7 +160,7 @@ func streamed(ctx context.Context, e *export) error {
 				values[i] = string(b)
 			}
 		}
-		buf = e.encoder.Row(buf[:0], values)
+		buf = e.encoders[0].Row(buf[:0], values)
 		if _, err := out.Write(buf); err != nil {
 			return err
 		}
@@ -175,14 +175,14 @@ func paged(ctx context.Context, e *export, prefetch float64) error {
 		return err
 	}
 	defer out.Close()
-	query := *e.source
+	query := *e.sources[0].Table
 	query.Page.Prefetch = prefetch
 	var buf []byte
 	for row, err := range query.Stream(ctx, nil) {
 		if err != nil {
 			return err
 		}
-		buf = e.encoder.Row(buf[:0], row.Values)
+		buf = e.encoders[0].Row(buf[:0], row.Values)
 		if _, err := out.Write(buf); err != nil {
 			return err
 		}

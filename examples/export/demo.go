@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/examples/export/source"
 )
 
 const demoTable = "orders"
@@ -74,11 +75,11 @@ func demoDatabase(ctx context.Context, dir string, rows int, say func(format str
 // makeDemo writes the database without a journal: it is made anew if this fails.
 func makeDemo(ctx context.Context, path string, rows int) error {
 	const chunk = 20_000 // so that a signal need not wait long
-	source, err := sqliteURI(path, "_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)")
+	name, err := source.SQLiteURI(path, url.Values{"_pragma": {"journal_mode(OFF)", "synchronous(OFF)"}})
 	if err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", source)
+	db, err := source.OpenSQLite(name)
 	if err != nil {
 		return err
 	}

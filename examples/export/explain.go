@@ -7,12 +7,21 @@ import (
 	"syscall"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/examples/export/advice"
+	"example.com/pipeline/examples/export/source"
 )
-
-const badKey = "Name another -key: columns that are unique together, NOT NULL and indexed in that order, for example the primary key."
 
 // explain says what went wrong and what the user can do about it.
 func explain(err error, c *config) string {
+	if c.out == pipe {
+		if text := source.Advice(err); text != "" {
+			return fmt.Sprintf("%v\n%s", err, text)
+		}
+		if own := (*advice.Error)(nil); errors.As(err, &own) {
+			return fmt.Sprintf("%v\n%s", err, own.Advice)
+		}
+		return fmt.Sprintf("%v\nWhat went to standard output is not all.", err)
+	}
 	again := "go on:\n  " + c.command()
 	anew := "Or export from the beginning, over what is there:\n  " + c.command() + " -restart"
 	for _, known := range []struct {
@@ -22,9 +31,10 @@ func explain(err error, c *config) string {
 		{cursor.ErrLocked, "Another run is at work on this output. Wait until it has ended, or end it; then " + again},
 		{cursor.ErrFenced, "Another run has taken this export over; nothing is lost. Let it work, or end it; then " + again},
 		{cursor.ErrCorrupt, "The checkpoint is damaged, so it is not known what of the output is good. Put back a copy of it, then " + again + "\n" + anew},
-		{cursor.ErrMismatch, "Give the flags of the export that the checkpoint is of, or another -out.\n" + anew},
+		{cursor.ErrMismatch, "Give the flags of the export that the checkpoint is of, or another -out. Where only the database's address has changed, give the old one with -source.\n" + anew},
 		{cursor.ErrOutputChanged, "The output was deleted, cut or replaced since the last run. Put it back, then " + again + "\n" + anew},
-		{cursor.ErrDuplicateKey, badKey},
+		{cursor.ErrDuplicateKey, "Name another -key: columns that are unique together, for example the primary key."},
+		{errSilent, "All rows up to the last commit are safe. Look at the database: is something locked, is the connection cut? Then " + again},
 		{syscall.ENOSPC, "The disk is full; all rows up to the last commit are safe. Make room, then " + again},
 		{syscall.EDQUOT, "The disk quota is used up; all rows up to the last commit are safe. Make room, then " + again},
 		{syscall.EFBIG, "The file may not grow further (ulimit -f, or the file system); all rows up to the last commit are safe. Raise the limit, then " + again},
@@ -37,22 +47,11 @@ func explain(err error, c *config) string {
 			return fmt.Sprintf("%v\n%s", err, known.advice)
 		}
 	}
-	var own *advisedError
-	if errors.As(err, &own) {
-		return fmt.Sprintf("%v\n%s", err, own.advice)
+	if text := source.Advice(err); text != "" {
+		return fmt.Sprintf("%v\n%s\nWhat is committed is safe. Then %s", err, text, again)
+	}
+	if own := (*advice.Error)(nil); errors.As(err, &own) {
+		return fmt.Sprintf("%v\n%s", err, own.Advice)
 	}
 	return fmt.Sprintf("%v\nWhat is committed is safe. When the cause is gone, %s", err, again)
-}
-
-// An advisedError brings its own advice.
-type advisedError struct {
-	err    error
-	advice string
-}
-
-func (e *advisedError) Error() string { return e.err.Error() }
-func (e *advisedError) Unwrap() error { return e.err }
-
-func advise(advice, format string, args ...any) error {
-	return &advisedError{fmt.Errorf(format, args...), advice}
 }

@@ -10,73 +10,92 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/pipeline/examples/export/encode"
+	"example.com/pipeline/examples/export/plan"
+	"example.com/pipeline/examples/export/source"
 )
 
 // A config is what the command line asks for, checked.
 type config struct {
-	dsn, table   string
+	dsn, source  string
+	table, query string
+	tables       []tableName
 	key, columns list
 	where        string
-	format, out  string
+	format       encode.Format
+	delimiter    string
+	header       bool
+	out          string
 	gzip         bool
 	page, commit int
 	rate         float64
+	stall        time.Duration
 	workers      int
 	partitions   int
 	state, store string
 	lease        time.Duration
+	exclude      string
+	excluded     []tableName
+	many         bool // -table has named several, whatever it has come to
 	restart      bool
+	more         bool
+	count        bool
+	dryRun       bool
+	quiet        bool
+	status       bool
 	rows         int // of the demo database
 
 	set []*flag.Flag // what was given, to say how to go on
 }
 
-// A list is a flag whose value holds names separated by commas.
-type list []string
-
-func (l *list) String() string { return strings.Join(*l, ",") }
-
-func (l *list) Set(s string) error {
-	*l = nil
-	for name := range strings.SplitSeq(s, ",") {
-		name = strings.TrimSpace(name)
-		if name == "" {
-			return errors.New("a name between the commas is missing")
-		}
-		if slices.Contains(*l, name) {
-			return fmt.Errorf("%s is named twice", name)
-		}
-		*l = append(*l, name)
-	}
-	return nil
-}
-
 // maxPartitions keeps a slip of the keyboard from opening a million files.
 const maxPartitions = 1000
+
+// define tells a flag set what there is.
+func (c *config) define(f *flag.FlagSet) {
+	f.StringVar(&c.dsn, "dsn", "", "the `database`: shop.db, postgres://…, host=… dbname=…, mysql://…, or @FILE (default: $DATABASE_URL, then PGHOST and the like)")
+	f.StringVar(&c.source, "source", "", "the `name` that the database is known by when an export goes on, where host or port may change (default: host, port and database)")
+	f.StringVar(&c.table, "table", "", "the `table` or view to export, \"a schema\".\"a.table\" in quotes where it has dots; several with commas, or schema.* for all tables of one, each to a file in the folder -out")
+	f.StringVar(&c.exclude, "exclude", "", "`tables` to leave out of schema.*")
+	f.StringVar(&c.query, "query", "", "export the result of this `SELECT`, in the order of -key")
+	f.Var(&c.key, "key", "`columns` that are unique together and never NULL, in the order of an index (default: the primary key)")
+	f.Var(&c.columns, "columns", "`columns` to export (default: all); one with a comma in double quotes")
+	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
+
+	f.StringVar(&c.out, "out", "", "the `file` to write, or - for standard output, which cannot be gone on with (default: the table's name in the current folder)")
+	f.StringVar(&c.format.Name, "format", "", "csv, tsv or jsonl (default: by the ending of -out, else csv)")
+	f.BoolVar(&c.gzip, "gzip", false, "compress the file (default: if -out ends in .gz)")
+	f.StringVar(&c.delimiter, "delimiter", "", "the `character` between two fields of CSV (default: a comma)")
+	f.BoolVar(&c.header, "header", true, "begin CSV and TSV with a line that names the columns")
+	f.StringVar(&c.format.Null, "null", "", "the `text` that CSV has for NULL, without quotes (default: nothing)")
+
+	f.IntVar(&c.page, "page", 1000, "`rows` to read with one query; where it is not given, more of them where they come fast")
+	f.IntVar(&c.partitions, "partitions", 1, "split the key into `N` ranges, one file each")
+	f.IntVar(&c.workers, "workers", 0, "how many `partitions` to export at the same time (default: all)")
+	f.Float64Var(&c.rate, "rate", 0, "`rows` a second at most (default: no limit)")
+
+	f.BoolVar(&c.more, "more", false, "go on with a complete export behind its last row; each run ends at a key below which no commit can still come in, so give it from the first run on")
+	f.BoolVar(&c.restart, "restart", false, "export from the beginning, over what is there")
+	f.IntVar(&c.commit, "commit", 0, "commit after this many `rows` (default: after 100,000 or 5 seconds)")
+	f.StringVar(&c.state, "state", "", "the `folder` for checkpoints (default: .pipeline-state beside -out)")
+	f.StringVar(&c.store, "store", "file", "keep the checkpoints in a file or in the exported database (db)")
+	f.DurationVar(&c.lease, "lease", 10*time.Second, "with -store db, how long a run that was killed still holds the export")
+	f.DurationVar(&c.stall, "stall", 0, "end when no row has come for so long (default: say so after 10 s, and wait)")
+
+	f.BoolVar(&c.status, "status", false, "show the exports whose checkpoints are in -state, and export nothing")
+	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be exported, in which order, and what the database makes of the first page; write nothing")
+	f.BoolVar(&c.quiet, "quiet", false, "print errors only")
+	f.BoolVar(&c.count, "count", false, "count the rows before the first one is read, so that the progress is exact (default: the database's estimate)")
+	f.IntVar(&c.rows, "rows", 1_000_000, "`rows` of the demo database")
+}
 
 // parseFlags reads the command line. Help is printed to w; errors are returned.
 func parseFlags(args []string, w io.Writer) (*config, error) {
 	c := &config{}
 	f := flag.NewFlagSet("export", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(&c.dsn, "dsn", "", "the database: sqlite:`PATH`, postgres://… or mysql://… (default: make a demo database)")
-	f.StringVar(&c.table, "table", "", "the `table` or view to export")
-	f.Var(&c.key, "key", "`columns` that are unique together and never NULL, in the order of an index (default: the primary key)")
-	f.Var(&c.columns, "columns", "`columns` to export (default: all)")
-	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
-	f.StringVar(&c.format, "format", "", "csv or jsonl (default: by the ending of -out, else csv)")
-	f.StringVar(&c.out, "out", "", "the `file` to write (default: the table's name in the current folder)")
-	f.BoolVar(&c.gzip, "gzip", false, "compress the file (default: if -out ends in .gz)")
-	f.IntVar(&c.page, "page", 1000, "`rows` to read with one query; where it is not given, more of them where they come fast")
-	f.IntVar(&c.commit, "commit", 0, "commit after this many `rows` (default: after 100,000 or 5 seconds)")
-	f.Float64Var(&c.rate, "rate", 0, "`rows` a second at most (default: no limit)")
-	f.IntVar(&c.partitions, "partitions", 1, "split the key into `N` ranges, one file each")
-	f.IntVar(&c.workers, "workers", 0, "how many `partitions` to export at the same time (default: all)")
-	f.StringVar(&c.state, "state", "", "the `folder` for checkpoints (default: .pipeline-state beside -out)")
-	f.StringVar(&c.store, "store", "file", "keep the checkpoints in a file or in the exported database (db)")
-	f.DurationVar(&c.lease, "lease", 10*time.Second, "with -store db, how long a run that was killed still holds the export")
-	f.BoolVar(&c.restart, "restart", false, "export from the beginning, over what is there")
-	f.IntVar(&c.rows, "rows", 1_000_000, "`rows` of the demo database")
+	c.define(f)
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			printHelp(w, f)
@@ -92,79 +111,215 @@ func parseFlags(args []string, w io.Writer) (*config, error) {
 
 // complete checks the flags against each other and fills in what was left out.
 func (c *config) complete() error {
+	if c.dsn == "" && (c.table != "" || c.query != "") {
+		var ok bool
+		if c.dsn, _, ok = source.FromEnvironment(); !ok {
+			return errors.New("-table needs -dsn, or DATABASE_URL: without it, a demo database is exported; so does -query")
+		}
+	}
+	if c.status {
+		return c.completeStatus()
+	}
 	for _, check := range []struct {
 		bad bool
 		err string
 	}{
-		{c.dsn == "" && c.table != "", "-table needs -dsn: without it, a demo database is exported"},
-		{c.dsn != "" && c.table == "", "-dsn needs -table: which table is to be exported?"},
+		{c.dsn != "" && c.table == "" && c.query == "", "-dsn needs -table or -query: what is to be exported?"},
+		{c.dryRun && c.dsn == "", "-dry-run needs -dsn: the demo database would have to be made"},
+		{c.more && c.restart, "-more and -restart cannot go together"},
+		{c.table != "" && c.query != "", "-table and -query cannot go together"},
+		{c.query != "" && c.out == "", "-query needs -out: which file is to be written?"},
 		{c.dsn != "" && c.given("rows"), "-rows is for the demo database, and cannot go with -dsn"},
 		{c.page < 1 || c.page > 1_000_000, fmt.Sprintf("-page must be from 1 to 1,000,000, not %d", c.page)},
 		{c.commit < 0, fmt.Sprintf("-commit must not be negative, as %d is", c.commit)},
 		{!(c.rate >= 0 && c.rate <= 1e9), fmt.Sprintf("-rate must be from 0 to 1e9 rows a second, not %v", c.rate)},
+		{c.query != "" && strings.TrimRight(c.query, "; \t\r\n") == "", "-query is empty"},
 		{c.partitions < 1 || c.partitions > maxPartitions, fmt.Sprintf("-partitions must be from 1 to %d, not %d", maxPartitions, c.partitions)},
 		{c.workers < 0, fmt.Sprintf("-workers must not be negative, as %d is", c.workers)},
 		{c.rows < 1 || c.rows > 1_000_000_000, fmt.Sprintf("-rows must be from 1 to 1,000,000,000, not %d", c.rows)},
 		{c.lease < time.Second, fmt.Sprintf("-lease must be at least 1s, not %v", c.lease)},
+		{c.stall < 0 || c.stall > 0 && c.stall < time.Second, fmt.Sprintf("-stall must be 0 or at least 1s, not %v", c.stall)},
 		{c.store != "file" && c.store != "db", fmt.Sprintf("-store must be file or db, not %q", c.store)},
 	} {
 		if check.bad {
 			return errors.New(check.err)
 		}
 	}
-	if c.workers == 0 || c.workers > c.partitions {
+	if err := c.completeTables(); err != nil {
+		return err
+	}
+	if c.workers == 0 || c.workers > c.partitions && !c.several() {
 		c.workers = c.partitions
 	}
 	return c.completeOutput()
 }
 
-func (c *config) completeOutput() error {
-	base, zipped := strings.CutSuffix(c.out, ".gz")
-	if zipped && !c.given("gzip") {
-		c.gzip = true
-	}
-	if c.format == "" {
-		c.format = "csv"
-		if ext := filepath.Ext(base); ext == ".jsonl" || ext == ".ndjson" {
-			c.format = "jsonl"
+// several reports whether -table names more than one table, so that -out is a folder.
+func (c *config) several() bool {
+	return c.many || len(c.tables) > 1 || len(c.tables) == 1 && c.tables[0].all()
+}
+
+// completeTables reads -table and -exclude.
+func (c *config) completeTables() (err error) {
+	if c.table != "" {
+		if c.tables, err = parseTables(c.table); err != nil {
+			return fmt.Errorf("-table: %w", err)
 		}
 	}
-	if c.format != "csv" && c.format != "jsonl" {
-		return fmt.Errorf("-format must be csv or jsonl, not %q", c.format)
-	}
-	if c.out == "" {
-		table := c.table
-		if table == "" {
-			table = demoTable
-		}
-		c.out = strings.Map(fileRune, table) + "." + c.format
-		if c.gzip {
-			c.out += ".gz"
+	if c.exclude != "" {
+		if c.excluded, err = parseTables(c.exclude); err != nil {
+			return fmt.Errorf("-exclude: %w", err)
 		}
 	}
-	if c.out == "-" {
-		return errors.New("-out must be a file: what went through a pipe cannot be resumed")
-	}
-	if c.state == "" {
-		c.state = filepath.Join(filepath.Dir(c.out), ".pipeline-state")
+	switch {
+	case len(c.excluded) > 0 && !slices.ContainsFunc(c.tables, tableName.all):
+		return errors.New("-exclude needs a -table such as schema.*, to leave tables out of")
+	case c.several() && (len(c.key) > 0 || len(c.columns) > 0 || c.where != ""):
+		return errors.New("-key, -columns and -where are for one table")
+	case c.several() && c.out == "":
+		return errors.New("-table names several tables, so -out must name a folder")
 	}
 	return nil
 }
 
-// fileRune keeps a table's name from leaving the folder.
-func fileRune(r rune) rune {
-	if strings.ContainsRune(`/\:*?"<>|`, r) || r < ' ' {
-		return '_'
+// completeOutput settles the file and its format.
+func (c *config) completeOutput() error {
+	if c.out == pipe {
+		if err := c.completePipe(); err != nil {
+			return err
+		}
 	}
-	return r
+	if err := c.completeFormat(); err != nil {
+		return err
+	}
+	if c.out == "" {
+		table := demoTable
+		if len(c.tables) > 0 {
+			table = c.tables[0].String()
+		}
+		c.out = plan.FileName(table) + "." + c.format.Name
+		if c.gzip {
+			c.out += ".gz"
+		}
+	}
+	if c.state == "" {
+		c.state = filepath.Join(c.outFolder(), ".pipeline-state")
+	}
+	return nil
+}
+
+// pipe is the -out that stands for standard output.
+const pipe = "-"
+
+// completePipe refuses what is for files: what went through a pipe cannot be cut off.
+func (c *config) completePipe() error {
+	for _, name := range []string{"gzip", "partitions", "workers", "commit", "more", "restart", "state", "store"} {
+		if c.given(name) {
+			return fmt.Errorf("-%s is for a file, and cannot go with -out -", name)
+		}
+	}
+	switch {
+	case c.several():
+		return errors.New("-out - takes one table")
+	case c.dsn == "":
+		return errors.New("-out - needs -dsn")
+	}
+	return nil
+}
+
+// outFolder returns the folder that files are written to.
+func (c *config) outFolder() string {
+	if c.several() {
+		return c.out
+	}
+	return filepath.Dir(c.out)
+}
+
+// outFile returns the file that a table is written to.
+func (c *config) outFile(table string) string {
+	if !c.several() {
+		return c.out
+	}
+	name := plan.FileName(table) + "." + c.format.Name
+	if c.gzip {
+		name += ".gz"
+	}
+	return filepath.Join(c.out, name)
+}
+
+// An ending says what is in a file. Those without a format here are not written.
+var endings = map[string]string{
+	".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "",
+	".parquet": "", ".avro": "", ".orc": "", ".arrow": "", ".feather": "", ".xlsx": "", ".xls": "", ".ods": "", ".xml": "", ".yaml": "", ".yml": "",
+	".html": "", ".md": "", ".sql": "", ".db": "", ".sqlite": "", ".sqlite3": "", ".pdf": "", ".tar": "",
+}
+
+// compressions are endings of compressed files, and the flag that makes one.
+var compressions = map[string]string{
+	".gz": "gzip", ".gzip": "gzip", ".zst": "", ".zstd": "", ".bz2": "", ".xz": "", ".lz4": "", ".lzma": "", ".zip": "", ".br": "", ".z": "", ".7z": "", ".sz": "", ".snappy": "",
+}
+
+// completeFormat reads the format and the compression off the endings of -out, and refuses
+// endings that would lie.
+func (c *config) completeFormat() error {
+	name := strings.ToLower(filepath.Base(c.out))
+	ending := filepath.Ext(name)
+	if c.several() {
+		ending = "" // of a folder, which says nothing
+	}
+	if compression, ok := compressions[ending]; ok {
+		switch {
+		case compression == "":
+			return fmt.Errorf("-out %s: its ending says %s, which is not written here; there is .gz", c.out, ending)
+		case c.given("gzip") && !c.gzip:
+			return fmt.Errorf("-out %s: its ending says gzip, and -gzip=false says that it is not compressed", c.out)
+		}
+		c.gzip = true
+		ending = filepath.Ext(strings.TrimSuffix(name, ending))
+	} else if c.gzip && c.out != "" && !c.several() {
+		return fmt.Errorf("-out %s: its ending says that it is not compressed, and -gzip that it is; call it %s.gz", c.out, c.out)
+	}
+	says, known := endings[ending]
+	switch {
+	case !known && c.format.Name == "":
+		c.format.Name = "csv"
+	case known && c.format.Name == "" && says == "":
+		return fmt.Errorf("-out %s: its ending says %s, which is not written here; there are .csv, .tsv and .jsonl", c.out, ending)
+	case known && c.format.Name == "":
+		c.format.Name = says
+	case known && says != c.format.Name && !(ending == ".json" && c.format.Name == "jsonl"):
+		return fmt.Errorf("-out %s: its ending says %s, and -format %s", c.out, ending, c.format.Name)
+	}
+	if !slices.Contains(encode.Formats, c.format.Name) {
+		return fmt.Errorf("-format must be csv, tsv or jsonl, not %q", c.format.Name)
+	}
+	return c.completeCSV()
+}
+
+// completeCSV checks the flags about the details of a format.
+func (c *config) completeCSV() error {
+	c.format.NoHeader = !c.header
+	switch {
+	case c.format.Name != "csv" && (c.delimiter != "" || c.format.Null != ""):
+		return fmt.Errorf("-delimiter and -null are for CSV, not for %s", c.format.Name)
+	case c.format.Name == "jsonl" && c.given("header"):
+		return errors.New("-header is for CSV and TSV: JSON lines name the columns in each line")
+	case c.delimiter == `\t`:
+		c.format.Delimiter = '\t'
+	case len(c.delimiter) > 1:
+		return fmt.Errorf("-delimiter must be one character of ASCII, not %q", c.delimiter)
+	case c.delimiter != "":
+		c.format.Delimiter = c.delimiter[0]
+	}
+	return c.format.Check()
 }
 
 func (c *config) given(name string) bool {
 	return slices.ContainsFunc(c.set, func(f *flag.Flag) bool { return f.Name == name })
 }
 
-// command is the command line that goes on where this run stopped, for a shell
-// that is where this one was started from.
+// command is the command line that goes on where this run stopped, for a shell that is
+// where this one was started from.
 func (c *config) command() string {
 	words := program()
 	for _, f := range c.set {
@@ -173,15 +328,15 @@ func (c *config) command() string {
 		case "restart":
 			continue
 		case "dsn":
-			value = hidePassword(value)
+			value = source.Redact(value)
 		}
 		words = append(words, shellQuote("-"+f.Name+"="+value))
 	}
 	return strings.Join(words, " ")
 }
 
-// program is how this program is called: by go run, where the binary lies in a
-// folder that will be gone.
+// program is how this program is called: by go run, where the binary lies in a folder that
+// will be gone.
 func program() []string {
 	exe, err := os.Executable()
 	if err != nil || !strings.Contains(filepath.ToSlash(exe), "/go-build") {
@@ -206,30 +361,3 @@ func shellQuote(s string) string {
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
-
-func printHelp(w io.Writer, f *flag.FlagSet) {
-	fmt.Fprintln(w, "Usage: export [flags]\n\nFlags:")
-	f.SetOutput(w)
-	f.PrintDefaults()
-	fmt.Fprint(w, helpText)
-}
-
-// helpText is the part of the help that the flags do not tell; the comment at
-// the top of this program says the same to who reads the source.
-const helpText = `
-Values: numbers have all their digits. Decimals, dates, UUIDs and arrays are the
-database's own text. Timestamps of PostgreSQL are RFC 3339, in UTC; those of
-SQLite and MariaDB are as they are stored (MariaDB's in UTC).
-
-             CSV                          JSON lines
-  NULL       nothing: a,,b                null
-  text       as it is, quoted at need     "text"
-  empty      ""                           ""
-  binary     \x6869 without quotes        {"base64":"aGk="}
-
-In CSV, a field in quotes is always text. Text that is no valid UTF-8 is
-written as binary. NaN and infinities are text in JSON.
-
-Exit codes: 0 the export is complete, 1 it failed, 2 the flags are wrong,
-3 it was interrupted: the same command goes on.
-`

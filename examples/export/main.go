@@ -3,45 +3,62 @@
 // flags, it goes on after the last row that is safely in the file.
 //
 //	go -C examples run ./export                       # a demo database of 1,000,000 rows
-//	go -C examples run ./export -dsn sqlite:shop.db -table orders -out orders.csv.gz
-//	go -C examples run ./export -dsn postgres://user@host/db -table events -key day,id -partitions 4
+//	go -C examples run ./export -dsn shop.db -table orders -out orders.csv.gz
+//	go -C examples run ./export -dsn postgres://user@host/db -table 'public.*' -out folder
 //
-// The table is read in pages by its key (WHERE key > last ORDER BY key LIMIT n),
-// so no connection and no transaction is held for long, and page n+1 is read
-// while page n is written. Every 100,000 rows or 5 seconds the file is synced, and
-// then its length and the key of the last row are saved together in a checkpoint.
-// A run that goes on cuts the file to that length first. So every row is in the
-// file once, and the file is byte for byte what a run without a death would have
-// written. (With -gzip that holds for what is in the file: each commit ends a gzip
-// member, and an interrupted run has one commit more.)
+// The table is read in pages by its key (WHERE key > last ORDER BY key LIMIT n), so no
+// connection and no transaction is held for long, and page n+1 is read while page n is
+// written. Every 100,000 rows or 5 seconds the file is synced, and then its length and the
+// key of the last row are saved together in a checkpoint. A run that goes on cuts the file
+// to that length first. So every row is in the file once, and the file is byte for byte
+// what a run without a death would have written. (With -gzip that holds for what is in
+// the file: each commit ends a gzip member, and an interrupted run has one commit more.)
+//
+// A table without a usable key is read by its rowid in SQLite, and by the places of its
+// rows in PostgreSQL; anywhere else, as views and queries without -key, by one statement,
+// and an interrupted run begins anew. A line says which of them it is, and what holds.
+//
+// The program is in rooms: package source has the databases, encode the formats, plan
+// what goes into which file, and this one the flags, the run and what it says of it.
 //
 // # What the file holds
 //
-// Integers and floating point numbers are written with all their digits. What Go
-// has no type for is the database's own text: decimals, dates, UUIDs, arrays. The
-// timestamps of PostgreSQL are RFC 3339 in UTC, those without a time zone without
-// one; those of SQLite and MariaDB are as they are stored (MariaDB's in UTC).
+// Integers and floating point numbers are written with all their digits. What Go has no
+// type for is the database's own text: decimals, dates, UUIDs, arrays. The timestamps of
+// PostgreSQL are RFC 3339 in UTC, those without a time zone without one; those of SQLite
+// and MariaDB are as they are stored (MariaDB's in UTC). No setting of a role, a database
+// or a session changes any of it.
 //
-//	         CSV                          JSON lines
-//	NULL     nothing: a,,b                null
-//	text     as it is, quoted at need     "text"
-//	empty    ""                           ""
-//	binary   \x6869 without quotes        {"base64":"aGk="}
+//	         CSV                          TSV               JSON lines
+//	NULL     nothing: a,,b                \N                null
+//	text     as it is, quoted at need     as it is, \ \t    "text"
+//	empty    ""                           nothing           ""
+//	binary   \x6869 without quotes        \\x6869           {"base64":"aGk="}
 //
-// A CSV field in quotes is always text, so a text that begins with \x has them.
-// Text that is no valid UTF-8 is written as binary. NaN and infinities are text
-// in JSON. A CSV line ends with \n; the first one names the columns.
+// A CSV field in quotes is always text, so a text that begins with \x has them. Where a row
+// has one column only, NULL is \N in CSV, since readers skip an empty line: COPY reads it
+// with NULL '\N'. TSV is what COPY and LOAD DATA read without options. Text that is no
+// valid UTF-8 is written as binary. In JSON lines, columns of JSON are JSON and decimals
+// are numbers with all their digits; NaN and infinities are text, and the characters
+// U+0085, U+2028 and U+2029, which some readers end a line at, are escaped. A line ends
+// with \n; the first one of CSV and TSV names the columns.
 //
 // # What it refuses
 //
-// An export is known by its output file. The flags that decide what is in the
-// file (-dsn, -table, -key, -columns, -where, -format, -gzip, -partitions) must
-// stay the same until it is complete, the others may change. A file that is not this export's, or that was shortened since, is never
-// written over, unless -restart says so. A second run on the same file ends at once.
+// An export is known by its output, as it is seen from the folder of the checkpoints: both
+// can be moved together. The flags that decide what is in the file (-dsn, -table, -query,
+// -key, -columns, -where, the format and -partitions) must stay the same until it is
+// complete, the others may change. A database is known by host, port and name, or by what
+// -source calls it; user, password and the way to connect may change. A file that is not
+// this export's, or that was shortened since, is never written over, unless -restart says
+// so. A second run on the same file ends at once.
 //
-// SIGINT and SIGTERM commit what is written and end the run; a second signal ends
-// it on the spot. The exit code is 0 where the export is complete, 1 where it
-// failed, 2 where the flags are wrong, 3 where it was interrupted.
+// No secret of a data source name is printed or stored. Checkpoints can be read by their
+// owner alone (0600); the outputs' modes are by the umask.
+//
+// SIGINT and SIGTERM commit what is written and end the run; a second signal ends it on the
+// spot. The exit code is 0 where the export is complete, 1 where it failed, 2 where the
+// flags are wrong, 3 where it was interrupted.
 package main
 
 import (
@@ -101,6 +118,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		<-announced
+		if c.out == pipe {
+			fmt.Fprintln(stderr, "export: interrupted; what went to standard output is not all")
+			return exitInterrupted
+		}
 		fmt.Fprintf(stderr, "export: interrupted; what is committed is safe. To go on:\n  %s\n", c.command())
 		return exitInterrupted
 	}

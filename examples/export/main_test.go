@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	_ "modernc.org/sqlite" // what the tests write with is not what the program reads with
 )
 
 // asProgram makes the test binary run the program instead of the tests.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,29 +16,81 @@ import (
 	"golang.org/x/term"
 )
 
-// A progress shows how far the export is: as a bar on a terminal, else in plain
-// lines. The partitions count their rows with an atomic add, the rest happens
-// beside them a few times a second.
+// A progress shows how far the export is: as a bar on a terminal, otherwise in plain
+// lines. The partitions count their rows with an atomic add, the rest happens beside them
+// a few times a second.
 type progress struct {
-	out    io.Writer
-	rows   atomic.Int64 // written, in earlier runs too
-	total  atomic.Int64 // 0: not known yet
-	before int64        // rows of earlier runs
-	start  time.Time
-	stop   chan struct{}
-	shown  *seq.Task
+	out      io.Writer
+	rows     atomic.Int64 // written, in earlier runs too
+	total    atomic.Int64 // 0: not known
+	about    bool         // total is an estimate
+	before   int64        // rows of earlier runs
+	slowest  time.Duration
+	start    time.Time
+	stop     chan struct{}
+	displays []*seq.Task
 }
 
-// startProgress shows the progress until Stop.
-func startProgress(ctx context.Context, out io.Writer, before int64) *progress {
-	p := &progress{out: out, before: before, start: time.Now(), stop: make(chan struct{})}
+// newProgress counts on from the rows of earlier runs. slowest is the time that a row may
+// take because the user has it so.
+func newProgress(out io.Writer, before int64, slowest time.Duration) *progress {
+	p := &progress{out: out, before: before, slowest: slowest, start: time.Now(), stop: make(chan struct{})}
 	p.rows.Store(before)
+	return p
+}
+
+// Start shows the progress until Stop, and ends the work when no row has come for the time
+// stall, unless that is 0.
+func (p *progress) Start(ctx context.Context, stall time.Duration, end context.CancelCauseFunc) {
+	p.start = time.Now()
 	show := p.lines
-	if isTerminal(out) {
+	if isTerminal(p.out) {
 		show = p.bar
 	}
-	p.shown = seq.Go(ctx, show)
-	return p
+	p.displays = []*seq.Task{seq.Go(ctx, show), seq.Go(ctx, func() { p.watch(stall, end) })}
+}
+
+// Stop ends the display and waits until it is gone.
+func (p *progress) Stop() {
+	close(p.stop)
+	for _, d := range p.displays {
+		d.Wait()
+	}
+}
+
+// errSilent ends a run in which no row comes.
+var errSilent = errors.New("the database is silent")
+
+// quiet is how long no row may come before that is said.
+const quiet = 10 * time.Second
+
+// watch looks whether rows come. A connection can be cut so that neither side hears of it,
+// and a statement can wait for a lock for hours.
+func (p *progress) watch(stall time.Duration, end context.CancelCauseFunc) {
+	rows, since := p.rows.Load(), time.Now()
+	tell := quiet + 3*p.slowest
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for next := tell; ; {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+		}
+		if n := p.rows.Load(); n != rows {
+			rows, since, next = n, time.Now(), tell
+			continue
+		}
+		still := time.Since(since)
+		if stall > 0 && still >= stall+3*p.slowest {
+			end(fmt.Errorf("%w: no row has come for %v, and -stall is %v", errSilent, still.Round(time.Second), stall))
+			return
+		}
+		if still >= next {
+			fmt.Fprintf(p.out, "no row has come for %v: waiting for the database\n", still.Round(time.Second))
+			next *= 2
+		}
+	}
 }
 
 // isTerminal reports whether a bar can be drawn; a terminal may have no size.
@@ -48,12 +101,6 @@ func isTerminal(w io.Writer) bool {
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
 	return err == nil && width > 0
-}
-
-// Stop ends the display and waits until it is gone.
-func (p *progress) Stop() {
-	close(p.stop)
-	p.shown.Wait()
 }
 
 // Rate is in rows a second, of this run alone.
@@ -90,7 +137,11 @@ func (p *progress) line() string {
 	rows, total := p.rows.Load(), p.total.Load()
 	s := thousands(rows) + " rows"
 	if total > 0 {
-		s = fmt.Sprintf("%s of %s rows (%d %%)", thousands(rows), thousands(total), min(rows*100/total, 100))
+		about := ""
+		if p.about {
+			about = "about "
+		}
+		s = fmt.Sprintf("%s of %s%s rows (%d %%)", thousands(rows), about, thousands(total), min(rows*100/total, 100))
 	}
 	s += fmt.Sprintf(", %s rows/s", thousands(int64(p.Rate())))
 	if left := p.Left(); left > 0 {

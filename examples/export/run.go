@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"text/tabwriter"
 	"time"
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
+	"example.com/pipeline/examples/export/encode"
+	"example.com/pipeline/examples/export/plan"
+	"example.com/pipeline/examples/export/source"
 	"example.com/pipeline/seq"
 )
 
@@ -18,37 +22,63 @@ import (
 type export struct {
 	*config
 	stdout   io.Writer
-	db       *database
-	source   *keyset.Table
-	encoder  *encoder
-	settings settings
+	db       *source.Source
+	sources  []*source.Table   // in the order of settings.Tables
+	encoders []*encode.Encoder // one for each
+	outs     []string          // the files, but for the number of a part
+	settings plan.Settings
 
 	job        string
-	checkpoint *cursor.Checkpoint[plan]
+	folder     string // of the files
+	checkpoint *cursor.Checkpoint[plan.Plan]
 	stores     cursor.Store
 	pacer      *control.Pacer
 	progress   *progress
+	bounded    bool      // see plan.Plan.More
+	superseded plan.Plan // what -restart gives up
 }
 
 func (e *export) say(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
 
-// runExport does what the command line asks for. When ctx ends it commits what
-// is written and returns an error that Is ctx's.
+// runExport does what the command line asks for. When ctx ends it commits what is written
+// and returns an error that Is ctx's.
 func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	e := &export{config: c, stdout: stdout}
+	switch {
+	case c.quiet && !c.status && !c.dryRun:
+		e.stdout = io.Discard
+	case c.out == pipe && !c.dryRun:
+		e.stdout = os.Stderr // the rows go to the other
+	}
+	if c.status {
+		return e.showStatus(ctx)
+	}
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
 	defer e.db.Close()
+	switch {
+	case c.dryRun:
+		return e.showPlan(ctx)
+	case c.out == pipe:
+		return e.exportToPipe(ctx, stdout)
+	}
 
 	p, err := e.openPlan(ctx)
 	if err != nil {
 		return err
 	}
 	defer closing(e.checkpoint, &err)
-	if e.checkpoint.Finished() {
+	behind := e.checkpoint.Finished()
+	if behind && !e.more {
 		return e.alreadyDone(p)
 	}
+	if e.more {
+		if err := e.wantMore(ctx, &p, behind); err != nil {
+			return err
+		}
+	}
+	e.bounded = p.More
 	parts, err := e.openParts(ctx, &p)
 	for _, part := range parts {
 		defer closing(part, &err)
@@ -56,90 +86,23 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if behind {
+		if err := reopenLast(ctx, parts); err != nil {
+			return err
+		}
+	}
 	if err := e.exportParts(ctx, parts); err != nil {
 		return err
 	}
 	return e.finish(ctx, p, parts)
 }
 
-// closing closes c at the end of a function. Close tells of a commit on the way
-// out that failed, which matters more than that ctx ended.
+// closing closes c at the end of a function. Close tells of a commit on the way out that
+// failed, which matters more than that ctx ended.
 func closing(c io.Closer, err *error) {
 	if closeErr := c.Close(); closeErr != nil && (*err == nil || errors.Is(*err, context.Canceled)) {
 		*err = closeErr
 	}
-}
-
-// An openPart is a part that this run works on.
-type openPart struct {
-	part
-	file       *cursor.File
-	checkpoint *cursor.Checkpoint[keyset.Key]
-}
-
-// String is for the errors about this part.
-func (p *openPart) String() string { return p.Path }
-
-// Close frees what the part holds. What was not committed is dropped.
-func (p *openPart) Close() error {
-	var err error
-	if p.checkpoint != nil {
-		err = p.checkpoint.Close()
-	}
-	return errors.Join(err, p.file.Close())
-}
-
-// openParts opens the files and their checkpoints, and makes the plan first where
-// there is none. The order matters: the files are locked, found to be nobody
-// else's, and then the saved plan says that they are ours; only after that
-// anything is written to them. What is returned is to be closed, also beside an
-// error.
-func (e *export) openParts(ctx context.Context, p *plan) (parts []*openPart, err error) {
-	fresh := len(p.Parts) == 0
-	if fresh {
-		if p.Parts, err = e.split(ctx); err != nil {
-			return nil, err
-		}
-	}
-	var options []cursor.FileOption
-	if e.gzip {
-		options = append(options, cursor.Gzip())
-	}
-	for _, part := range p.Parts {
-		file, err := cursor.OpenFile(part.Path, options...)
-		if err != nil {
-			return parts, err
-		}
-		parts = append(parts, &openPart{part: part, file: file})
-	}
-	if fresh {
-		if err := e.claim(p.Parts); err != nil {
-			return parts, err
-		}
-		if err := e.checkpoint.Commit(ctx, *p); err != nil {
-			return parts, err
-		}
-	}
-	for i, part := range parts {
-		if err := e.openCheckpoint(ctx, part, fmt.Sprintf("%s.%d", e.job, i+1), p.ID, fresh); err != nil {
-			return parts, err
-		}
-	}
-	return parts, nil
-}
-
-// openCheckpoint opens a part's checkpoint. One of an older plan is dropped: the
-// plan in force was saved after it.
-func (e *export) openCheckpoint(ctx context.Context, p *openPart, job, id string, fresh bool) (err error) {
-	options := []cursor.OpenOption{cursor.WithFingerprint(id), cursor.Attach("file", p.file)}
-	if !fresh {
-		p.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, options...)
-		if !errors.Is(err, cursor.ErrMismatch) {
-			return err
-		}
-	}
-	p.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, append(options, cursor.Discard())...)
-	return err
 }
 
 // exportParts exports what is not finished of the parts, several at a time.
@@ -148,50 +111,76 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	for _, p := range parts {
 		before += p.checkpoint.Items()
 	}
+	e.progress = newProgress(e.stdout, before, e.slowest())
+	if err := e.countRows(ctx); err != nil {
+		return err
+	}
 	if before > 0 {
 		e.say("going on with %s after %s", e.out, countOf(before, "row"))
 	} else {
-		e.say("exporting %s of %s to %s", e.table, e.db.name, e.out)
+		e.say("exporting %s of %s to %s", e.what(), e.db.Name, e.out)
 	}
 	if e.rate > 0 {
 		e.pacer = control.NewPacer(e.rate)
 	}
-	e.progress = startProgress(ctx, e.stdout, before)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.progress.Start(ctx, e.stall, cancel)
 	defer e.progress.Stop()
-	counting, stop := context.WithCancel(ctx)
-	count := seq.Go(ctx, func() { e.countRows(counting) })
-	defer count.Wait()
-	defer stop()
 	return seq.ForEachConcurrent(ctx, seq.Of(parts...), e.workers, e.exportPart)
 }
 
-// exportPart is what this program is about: a stream of rows, and a loop that
-// writes them.
+// what names what is exported.
+func (e *export) what() string {
+	if len(e.sources) == 1 {
+		return e.sources[0].Name
+	}
+	return countOf(int64(len(e.sources)), "table")
+}
+
+// slowest is the time that a row may take because -rate has it so.
+func (e *export) slowest() time.Duration {
+	if e.rate == 0 {
+		return 0
+	}
+	return time.Duration(min(1/e.rate, 1e8) * float64(time.Second))
+}
+
+// exportPart is what this program is about: a stream of rows, and a loop that writes them.
 func (e *export) exportPart(ctx context.Context, p *openPart) error {
 	if p.checkpoint.Finished() {
 		return nil
+	}
+	table, encoder := e.sources[p.Table], e.encoders[p.Table]
+	if table.Order == source.NoOrder {
+		return e.exportAtOnce(ctx, p, table, encoder)
 	}
 	var buf []byte
 	after := p.checkpoint.Position()
 	if after == nil {
 		after = p.Range.After
-		if _, err := p.file.Write(e.encoder.Header(buf)); err != nil {
+		if _, err := p.file.Write(encoder.Header(buf)); err != nil {
 			return err
 		}
 	}
-	source := *e.source
-	source.Until = p.Range.Until
-	rows := source.Stream(ctx, after)
+	until, err := e.end(ctx, p, table)
+	if err != nil {
+		return err
+	}
+	if e.bounded && until == nil { // there are no rows
+		return p.checkpoint.Finish(ctx)
+	}
+	rows := table.Rows(ctx, keyset.Range[keyset.Key]{After: after, Until: until})
 	if e.pacer != nil {
 		rows = control.RateLimit(ctx, rows, e.pacer)
 	}
-	rows = cursor.Track(ctx, rows, p.checkpoint, e.commitEvery(), source.Position)
+	rows = cursor.Track(ctx, rows, p.checkpoint, e.commitEvery(), table.Position)
 
 	for row, err := range rows {
 		if err != nil {
 			return err
 		}
-		buf = e.encoder.Row(buf[:0], row.Values)
+		buf = encoder.Row(buf[:0], row.Values)
 		if _, err := p.file.Write(buf); err != nil {
 			return err
 		}
@@ -200,8 +189,46 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 	return p.checkpoint.Finish(ctx)
 }
 
-// commitEvery goes by rows, not by time alone, because a gzip file has a member a
-// commit: a run that went on after a kill then has them where the first had.
+// exportAtOnce writes rows that come in no order, so that no commit can say which of them are
+// written: there is one, at the end. When the statement breaks off, all begins anew.
+func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Table, encoder *encode.Encoder) error {
+	written := 0
+	err := table.Page.Retry(ctx, func(ctx context.Context) error {
+		e.progress.rows.Add(-int64(written))
+		written = 0
+		if err := p.checkpoint.Reset(ctx); err != nil {
+			return err
+		}
+		if _, err := p.file.Write(encoder.Header(nil)); err != nil {
+			return err
+		}
+		rows := table.Rows(ctx, p.Range)
+		if e.pacer != nil {
+			rows = control.RateLimit(ctx, rows, e.pacer)
+		}
+		var buf []byte
+		for row, err := range rows {
+			if err != nil {
+				return err
+			}
+			buf = encoder.Row(buf[:0], row.Values)
+			if _, err := p.file.Write(buf); err != nil {
+				return err
+			}
+			written++
+			e.progress.rows.Add(1)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.checkpoint.AddItems(written)
+	return p.checkpoint.Finish(ctx)
+}
+
+// commitEvery goes by rows, not by time alone, because a gzip file has a member a commit:
+// a run that went on after a kill then has them where the first had.
 func (e *export) commitEvery() cursor.Every {
 	if e.commit > 0 {
 		return cursor.Every{Items: e.commit}
@@ -209,14 +236,18 @@ func (e *export) commitEvery() cursor.Every {
 	return cursor.Every{Items: 100_000, Interval: 5 * time.Second}
 }
 
-// finish marks the plan as done, with what is in the files.
-func (e *export) finish(ctx context.Context, p plan, parts []*openPart) error {
+// finish closes the files, whose sizes are final only then, and marks the plan as done.
+func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) error {
 	for i, part := range parts {
-		info, err := os.Stat(part.Path)
+		p.Parts[i].Rows = part.checkpoint.Items()
+		if err := part.Close(); err != nil {
+			return err
+		}
+		info, err := os.Stat(part.path)
 		if err != nil {
 			return err
 		}
-		p.Parts[i].Size, p.Parts[i].Rows = info.Size(), part.checkpoint.Items()
+		p.Parts[i].Size = info.Size()
 	}
 	if err := e.checkpoint.Commit(ctx, p); err != nil {
 		return err
@@ -224,15 +255,40 @@ func (e *export) finish(ctx context.Context, p plan, parts []*openPart) error {
 	if err := e.checkpoint.Finish(ctx); err != nil {
 		return err
 	}
-	e.say("done: %s, %s rows/s", p.summary(), thousands(int64(e.progress.Rate())))
+	if e.several() {
+		e.showTables(p)
+	}
+	e.say("done: %s, %s rows/s", e.summary(p), thousands(int64(e.progress.Rate())))
 	return nil
 }
 
+// showTables prints what was written of each table.
+func (e *export) showTables(p plan.Plan) {
+	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "ROWS\tBYTES\t  FILE")
+	for _, part := range p.Parts {
+		fmt.Fprintf(w, "%s\t%s\t  %s\n", thousands(part.Rows), thousands(part.Size), part.Path(e.folder))
+	}
+	w.Flush()
+}
+
 // alreadyDone says so, unless the files are no longer what they were.
-func (e *export) alreadyDone(p plan) error {
-	if err := p.unchanged(); err != nil {
+func (e *export) alreadyDone(p plan.Plan) error {
+	if err := p.Unchanged(e.folder); err != nil {
 		return err
 	}
-	e.say("nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", p.summary(), e.command())
+	e.say("nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", e.summary(p), e.command())
 	return nil
+}
+
+// summary says what is in the files of a finished export.
+func (e *export) summary(p plan.Plan) string {
+	rows, size := p.Totals()
+	name := p.Parts[0].Path(e.folder)
+	if n := len(p.Parts); e.several() {
+		name = fmt.Sprintf("%s in %s", countOf(int64(n), "file"), e.folder)
+	} else if n > 1 {
+		name = fmt.Sprintf("%d files, %s to %s", n, name, p.Parts[n-1].Path(e.folder))
+	}
+	return fmt.Sprintf("%s, %s bytes in %s", countOf(rows, "row"), thousands(size), name)
 }

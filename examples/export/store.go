@@ -13,7 +13,7 @@ import (
 
 // databaseStore keeps the checkpoints in the database that is exported.
 func (e *export) databaseStore(ctx context.Context) (cursor.Store, error) {
-	store := sqlstore.New(e.db.DB, e.db.dialect, sqlstore.LeaseFor(e.lease))
+	store := sqlstore.New(e.db.DB, e.db.Dialect, sqlstore.LeaseFor(e.lease))
 	if err := store.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("-store db: make the table for checkpoints: %w", err)
 	}
@@ -23,7 +23,7 @@ func (e *export) databaseStore(ctx context.Context) (cursor.Store, error) {
 // A patientStore waits for a lease to end, once: a database cannot tell whether the
 // runner that has it was killed. One that lives has renewed it by then.
 type patientStore struct {
-	cursor.Store
+	*sqlstore.Store
 	say func(format string, args ...any)
 }
 

@@ -1,4 +1,4 @@
-package main
+package encode
 
 import (
 	"bytes"
@@ -15,55 +15,63 @@ import (
 )
 
 // testEncoder has one column of each kind.
-func testEncoder(format string, kinds ...kind) *encoder {
-	e := newEncoder(format, "", nil)
+func testEncoder(format string, kinds ...Kind) *Encoder {
+	var columns []Column
 	for i, k := range kinds {
-		e.add(string(rune('a'+i)), k)
+		columns = append(columns, Column{Name: string(rune('a' + i)), Kind: k})
 	}
-	return e
+	return New(Format{Name: format}, columns)
 }
 
 func TestValuesInBothFormats(t *testing.T) {
 	moment := time.Date(2026, 7, 1, 23, 59, 58, 123456000, time.FixedZone("", 2*3600))
 	for _, test := range []struct {
-		kind      kind
+		kind      Kind
 		value     any
 		csv, json string
 	}{
-		{plain, nil, ``, `null`},
-		{plain, "", `""`, `""`},
-		{plain, "plain", `plain`, `"plain"`},
-		{plain, `say "hi", all`, `"say ""hi"", all"`, `"say \"hi\", all"`},
-		{plain, "two\nlines\r\n\ttab", "\"two\nlines\r\n\ttab\"", `"two\nlines\r\n\ttab"`},
-		{plain, "Zoë 🚀 日本\u2028", "Zoë 🚀 日本\u2028", "\"Zoë 🚀 日本\u2028\""},
-		{plain, "\x00\x1f\x7f", "\x00\x1f\x7f", "\"\\u0000\\u001f\x7f\""},
-		{plain, `\x6869`, `"\x6869"`, `"\\x6869"`},
-		{plain, `\N`, `"\N"`, `"\\N"`},
-		{plain, " led by a space", `" led by a space"`, `" led by a space"`},
-		{plain, "not \xff UTF-8", `\x6e6f7420ff205554462d38`, `{"base64":"bm90IP8gVVRGLTg="}`},
-		{plain, []byte("hi"), `\x6869`, `{"base64":"aGk="}`},
-		{plain, []byte{}, `\x`, `{"base64":""}`},
-		{plain, "12.340", `12.340`, `"12.340"`},
-		{plain, int64(math.MaxInt64), `9223372036854775807`, `9223372036854775807`},
-		{plain, int64(math.MinInt64), `-9223372036854775808`, `-9223372036854775808`},
-		{plain, uint64(math.MaxUint64), `18446744073709551615`, `18446744073709551615`},
-		{plain, true, `true`, `true`},
-		{plain, 0.1, `0.1`, `0.1`},
-		{plain, 1e6, `1000000`, `1000000`},
-		{plain, math.Copysign(0, -1), `-0`, `-0`},
-		{plain, 5e-324, `5e-324`, `5e-324`},
-		{plain, math.MaxFloat64, `1.7976931348623157e+308`, `1.7976931348623157e+308`},
-		{plain, float32(0.1), `0.1`, `0.1`},
-		{plain, float64(float32(0.1)), `0.10000000149011612`, `0.10000000149011612`},
-		{float32s, float64(float32(0.1)), `0.1`, `0.1`},
-		{plain, math.NaN(), `NaN`, `"NaN"`},
-		{plain, math.Inf(1), `Infinity`, `"Infinity"`},
-		{plain, math.Inf(-1), `-Infinity`, `"-Infinity"`},
-		{plain, moment, `2026-07-01T21:59:58.123456Z`, `"2026-07-01T21:59:58.123456Z"`},
-		{local, moment, `2026-07-01T23:59:58.123456`, `"2026-07-01T23:59:58.123456"`},
+		{Plain, nil, ``, `null`},
+		{Plain, "", `""`, `""`},
+		{Plain, "plain", `plain`, `"plain"`},
+		{Plain, `say "hi", all`, `"say ""hi"", all"`, `"say \"hi\", all"`},
+		{Plain, "two\nlines\r\n\ttab", "\"two\nlines\r\n\ttab\"", `"two\nlines\r\n\ttab"`},
+		{Plain, "Zoë 🚀 日本 » “x”", "Zoë 🚀 日本 » “x”", "\"Zoë 🚀 日本 » “x”\""},
+		{Plain, "a\u0085b\u2028\u2029", "a\u0085b\u2028\u2029", `"a\u0085b\u2028\u2029"`},
+		{JSON, "{\"a\" : [1.50,\n \"\u2028 \\\\ \"]}", "\"{\"\"a\"\" : [1.50,\n \"\"\u2028 \\\\ \"\"]}\"", `{"a":[1.50,"\u2028 \\ "]}`},
+		{JSON, "12345678901234567890", "12345678901234567890", "12345678901234567890"},
+		{JSON, "{no JSON", "{no JSON", `"{no JSON"`},
+		{Number, "123456789012345678901234567890.10", "123456789012345678901234567890.10", "123456789012345678901234567890.10"},
+		{Number, "-0.50", "-0.50", "-0.50"},
+		{Number, "0012", "0012", `"0012"`},
+		{Number, "NaN", "NaN", `"NaN"`},
+		{Plain, "\x00\x1f\x7f", "\x00\x1f\x7f", "\"\\u0000\\u001f\x7f\""},
+		{Plain, `\x6869`, `"\x6869"`, `"\\x6869"`},
+		{Plain, `\N`, `"\N"`, `"\\N"`},
+		{Plain, " led by a space", `" led by a space"`, `" led by a space"`},
+		{Plain, "not \xff UTF-8", `\x6e6f7420ff205554462d38`, `{"base64":"bm90IP8gVVRGLTg="}`},
+		{Plain, []byte("hi"), `\x6869`, `{"base64":"aGk="}`},
+		{Plain, []byte{}, `\x`, `{"base64":""}`},
+		{Plain, "12.340", `12.340`, `"12.340"`},
+		{Plain, int64(math.MaxInt64), `9223372036854775807`, `9223372036854775807`},
+		{Plain, int64(math.MinInt64), `-9223372036854775808`, `-9223372036854775808`},
+		{Plain, uint64(math.MaxUint64), `18446744073709551615`, `18446744073709551615`},
+		{Plain, true, `true`, `true`},
+		{Plain, 0.1, `0.1`, `0.1`},
+		{Plain, 1e6, `1000000`, `1000000`},
+		{Plain, math.Copysign(0, -1), `-0`, `-0`},
+		{Plain, 5e-324, `5e-324`, `5e-324`},
+		{Plain, math.MaxFloat64, `1.7976931348623157e+308`, `1.7976931348623157e+308`},
+		{Plain, float32(0.1), `0.1`, `0.1`},
+		{Plain, float64(float32(0.1)), `0.10000000149011612`, `0.10000000149011612`},
+		{Float32, float64(float32(0.1)), `0.1`, `0.1`},
+		{Plain, math.NaN(), `NaN`, `"NaN"`},
+		{Plain, math.Inf(1), `Infinity`, `"Infinity"`},
+		{Plain, math.Inf(-1), `-Infinity`, `"-Infinity"`},
+		{Plain, moment, `2026-07-01T21:59:58.123456Z`, `"2026-07-01T21:59:58.123456Z"`},
+		{Local, moment, `2026-07-01T23:59:58.123456`, `"2026-07-01T23:59:58.123456"`},
 	} {
-		got := string(testEncoder("csv", test.kind).Row(nil, []any{test.value}))
-		if want := test.csv + "\n"; got != want {
+		got := string(testEncoder("csv", test.kind, Plain).Row(nil, []any{test.value, int64(1)}))
+		if want := test.csv + ",1\n"; got != want {
 			t.Errorf("CSV of %#v: %q, want %q", test.value, got, want)
 		}
 		got = string(testEncoder("jsonl", test.kind).Row(nil, []any{test.value}))
@@ -77,7 +85,7 @@ func TestValuesInBothFormats(t *testing.T) {
 func TestEncodersDoNotAllocate(t *testing.T) {
 	values := []any{int64(1 << 60), "Zoë, \"quoted\"\n", nil, []byte{1, 2, 3}, 0.25, uint64(1 << 63)}
 	for _, format := range []string{"csv", "jsonl"} {
-		e := testEncoder(format, plain, plain, plain, plain, plain, plain)
+		e := testEncoder(format, Plain, Plain, Plain, Plain, Plain, Plain)
 		buf := e.Row(nil, values)
 		if n := testing.AllocsPerRun(100, func() { buf = e.Row(buf[:0], values) }); n > 0 {
 			t.Errorf("%s: %v allocations a row", format, n)
@@ -92,7 +100,7 @@ func FuzzCSV(f *testing.F) {
 	f.Add("\"\"\"", "x\r\ny\rz\n", []byte{0, 255}, int64(-1))
 	f.Add(`\x61`, "\xff,", []byte("\n"), int64(math.MinInt64))
 	f.Fuzz(func(t *testing.T, a, b string, c []byte, d int64) {
-		e := testEncoder("csv", plain, plain, plain, plain, plain, plain)
+		e := testEncoder("csv", Plain, Plain, Plain, Plain, Plain, Plain)
 		line := e.Row(e.Header(nil), []any{a, nil, b, c, d, a + b})
 		r := csv.NewReader(bytes.NewReader(line))
 		r.FieldsPerRecord = 6
@@ -125,7 +133,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add("\"\\\u2028\x00", []byte{0, 255}, int64(math.MinInt64), math.MaxFloat64)
 	f.Add("\xff\xfe", []byte("\n"), int64(1<<53+1), 5e-324)
 	f.Fuzz(func(t *testing.T, s string, b []byte, i int64, x float64) {
-		line := testEncoder("jsonl", plain, plain, plain, plain, plain).Row(nil, []any{s, b, i, x, nil})
+		line := testEncoder("jsonl", Plain, Plain, Plain, Plain, Plain).Row(nil, []any{s, b, i, x, nil})
 		if bytes.Count(line, []byte("\n")) != 1 || line[len(line)-1] != '\n' {
 			t.Fatalf("%q is not one line", line)
 		}
@@ -166,7 +174,7 @@ func BenchmarkEncode(b *testing.B) {
 	for _, format := range []string{"csv", "jsonl"} {
 		b.Run(format, func(b *testing.B) {
 			b.ReportAllocs()
-			e := testEncoder(format, make([]kind, len(row))...)
+			e := testEncoder(format, make([]Kind, len(row))...)
 			var buf []byte
 			for b.Loop() {
 				buf = e.Row(buf[:0], row)

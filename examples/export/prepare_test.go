@@ -32,25 +32,9 @@ func TestPages(t *testing.T) {
 		"":         {},
 		"-page=50": {Size: 50, Max: 50},
 	} {
-		q := prepared(t, append(strings.Fields(page), dsn, "-table=orders")...).source
+		q := prepared(t, append(strings.Fields(page), dsn, "-table=orders")...).sources[0]
 		if q.Page.Size != want.Size || q.Page.Max != want.Max {
 			t.Errorf("%q: got %+v", page, q.Page)
-		}
-	}
-}
-
-// TestMariaDBInterpolates has values put into statements where that is safe only.
-func TestMariaDBInterpolates(t *testing.T) {
-	for dsn, want := range map[string]bool{
-		"mysql://u@h/d":                           true,
-		"mysql://u@h/d?charset=gbk":               true, // the program reads UTF-8 whatever is given
-		"mysql://u@h/d?collation=gbk_chinese_ci":  true,
-		"mysql://u@h/d?character_set_client=gbk":  false,
-		"mysql://u@unix(/run/s)/d?parseTime=true": true,
-	} {
-		_, _, source, err := parseDSN(dsn, false)
-		if err != nil || strings.Contains(source, "interpolateParams=true") != want {
-			t.Errorf("%s: got %s, %v", dsn, source, err)
 		}
 	}
 }

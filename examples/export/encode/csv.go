@@ -1,0 +1,76 @@
+package encode
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// loneNull stands for NULL where a row has one column only: nothing at all would be an
+// empty line, which readers of CSV skip. LOAD DATA reads it as NULL, and so does COPY with
+// NULL '\N'.
+const loneNull = `\N`
+
+func (e *Encoder) csv(buf []byte, values []any) []byte {
+	for i, value := range values {
+		if i > 0 {
+			buf = append(buf, e.format.delimiter())
+		}
+		switch v := value.(type) {
+		case nil:
+			buf = append(buf, e.null...)
+		case int64:
+			buf = strconv.AppendInt(buf, v, 10)
+		case string:
+			buf = e.appendCSVText(buf, v)
+		case []byte:
+			buf = appendHex(buf, v)
+		default:
+			buf = e.columns[i].appendRest(buf, v, e.text)
+		}
+	}
+	return append(buf, '\n')
+}
+
+// unsafeCSV marks the bytes that make quotes necessary around a field, whatever the
+// delimiter is.
+var unsafeCSV = [256]bool{'"': true, '\n': true, '\r': true}
+
+// quotes reports whether a text needs quotes. Without them stand NULL and binary (\x and
+// hexadecimal digits), so the empty text, one that begins with a backslash, and one that
+// NULL is written as have them.
+func (f Format) quotes(s, null string) bool {
+	if s == "" || s[0] == '\\' || s[0] == ' ' || s[0] == '\t' || s == null {
+		return true
+	}
+	return strings.ContainsAny(s, "\"\n\r") || strings.IndexByte(s, f.delimiter()) >= 0
+}
+
+// appendCSVText appends a text. What is no valid UTF-8 would break the file for its
+// readers, and is written as binary.
+func (e *Encoder) appendCSVText(buf []byte, s string) []byte {
+	quote := s == "" || s[0] == '\\' || s[0] == ' ' || s[0] == '\t' || s == e.null
+	ascii := byte(0)
+	for i := range len(s) {
+		ascii |= s[i]
+		quote = quote || e.quote[s[i]]
+	}
+	if ascii >= utf8.RuneSelf && !utf8.ValidString(s) {
+		return appendHex(buf, []byte(s))
+	}
+	if !quote {
+		return append(buf, s...)
+	}
+	buf = append(buf, '"')
+	for {
+		i := strings.IndexByte(s, '"')
+		if i < 0 {
+			break
+		}
+		buf = append(buf, s[:i+1]...)
+		buf = append(buf, '"')
+		s = s[i+1:]
+	}
+	buf = append(buf, s...)
+	return append(buf, '"')
+}

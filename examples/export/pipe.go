@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+
+	"example.com/pipeline/control"
+	"example.com/pipeline/cursor/keyset"
+)
+
+// exportToPipe writes the rows to standard output, and what it has to say to standard
+// error. What has gone through a pipe cannot be cut off, so there is no checkpoint.
+func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
+	table, encoder := e.sources[0], e.encoders[0]
+	e.say("exporting %s of %s to standard output, from the beginning: what went through a pipe cannot be gone on with", table.Name, e.db.Name)
+	e.progress = newProgress(e.stdout, 0, e.slowest())
+	if err := e.countRows(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.progress.Start(ctx, e.stall, cancel)
+	defer e.progress.Stop()
+
+	rows := table.Rows(ctx, keyset.Range[keyset.Key]{})
+	if e.rate > 0 {
+		rows = control.RateLimit(ctx, rows, control.NewPacer(e.rate))
+	}
+	out := bufio.NewWriterSize(stdout, 64<<10)
+	buf := encoder.Header(nil)
+	if _, err := out.Write(buf); err != nil {
+		return err
+	}
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		buf = encoder.Row(buf[:0], row.Values)
+		if _, err := out.Write(buf); err != nil {
+			return err
+		}
+		e.progress.rows.Add(1)
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	e.say("done: %s, %s rows/s", countOf(e.progress.rows.Load(), "row"), thousands(int64(e.progress.Rate())))
+	return nil
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/pipeline/cursor"
+	"example.com/pipeline/examples/export/advice"
+	"example.com/pipeline/examples/export/encode"
+	"example.com/pipeline/examples/export/plan"
+	"example.com/pipeline/examples/export/source"
+	"example.com/pipeline/seq"
+)
+
+// prepare opens the database and the store, and refuses what cannot be exported before
+// anything is written.
+func (e *export) prepare(ctx context.Context) (err error) {
+	defer func() {
+		if err == nil {
+			return
+		}
+		if e.db != nil {
+			e.db.Close()
+		}
+		if end := seq.ContextError(ctx); end != nil {
+			err = end // a database has words of its own for an interrupted query
+			return
+		}
+		if own := (*advice.Error)(nil); !errors.As(err, &own) && source.Advice(err) == "" {
+			err = advice.New("Nothing was written.", "%w", err)
+		}
+	}()
+	e.folder = e.outFolder()
+	if !e.dryRun && e.out != pipe {
+		if err := e.prepareFolders(ctx); err != nil {
+			return err
+		}
+	}
+	write := e.store == "db" && !e.dryRun
+	if e.db, err = source.Open(ctx, e.dsn, write); err != nil {
+		return err
+	}
+	if e.db.Note != "" {
+		e.say("%s", e.db.Note)
+	}
+	if write {
+		if e.stores, err = e.databaseStore(ctx); err != nil {
+			return err
+		}
+	}
+	return e.prepareTables(ctx)
+}
+
+// prepareFolders finds the folders, or makes them, and the demo database where no other
+// is given.
+func (e *export) prepareFolders(ctx context.Context) (err error) {
+	if e.several() {
+		if err := os.Mkdir(e.folder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if _, err := plan.Real(e.out); err != nil {
+		return fmt.Errorf("the folder of -out: %w", err)
+	}
+	if e.stores, err = cursor.NewFileStore(e.state); err != nil {
+		return err
+	}
+	seen := e.state // from where the output is seen
+	if e.store == "db" {
+		seen = ""
+	}
+	if e.job, err = plan.Job(e.out, seen); err != nil {
+		return err
+	}
+	if e.dsn == "" {
+		e.tables = []tableName{{parts: []string{demoTable}, plain: true}}
+		e.dsn, err = demoDatabase(ctx, e.state, e.rows, e.say)
+	}
+	return err
+}
+
+// prepareTables looks the tables up and checks what the user said about them.
+func (e *export) prepareTables(ctx context.Context) error {
+	options := source.Options{Key: e.key, Columns: e.columns, Where: e.where}
+	options.Page = cursor.PageConfig{Prefetch: 0.01, Retry: source.Retry(func(try int, pause time.Duration, err error) {
+		e.say("try %d to read a page failed, again in %v: %v", try, pause, err)
+	})}
+	if e.given("page") {
+		options.Page.Size, options.Page.Max = e.page, e.page
+	}
+	e.settings = plan.Settings{
+		Database: cmp.Or(e.config.source, e.db.Name), Where: e.where,
+		Format: e.format.Name, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null, Partitions: e.partitions,
+	}
+	if e.gzip {
+		e.settings.Compress = "gzip"
+	}
+	if e.db.Path != "" && e.config.source == "" && e.store == "file" && !e.dryRun && e.out != pipe {
+		path, err := plan.Real(e.db.Path)
+		if err != nil {
+			return err
+		}
+		if e.settings.Near, err = plan.From(e.state, path); err != nil {
+			return err
+		}
+	}
+	if e.query != "" {
+		e.tables = []tableName{{}}
+	}
+	if err := e.listTables(ctx); err != nil {
+		return err
+	}
+	for _, name := range e.tables {
+		var table *source.Table
+		var err error
+		if e.query != "" {
+			table, err = e.db.Query(ctx, e.query, options)
+		} else {
+			table, err = e.db.Table(ctx, name.sql(), options)
+		}
+		if err != nil {
+			return err
+		}
+		if table.Note != "" {
+			e.say("%s", table.Note)
+		}
+		names := make(list, len(table.Columns))
+		for i, c := range table.Columns {
+			names[i] = c.Name
+		}
+		key := list(table.Key())
+		e.sources = append(e.sources, table)
+		e.encoders = append(e.encoders, encode.New(e.format, table.Columns))
+		e.outs = append(e.outs, e.outFile(name.String()))
+		e.settings.Tables = append(e.settings.Tables, plan.Table{Name: table.Name, Key: key.String(), Columns: names.String(), Query: table.Fingerprint()})
+	}
+	return nil
+}
+
+// listTables puts the tables of a schema in the place of schema.*.
+func (e *export) listTables(ctx context.Context) error {
+	if !e.several() {
+		return nil
+	}
+	var tables []tableName
+	files := map[string]string{}
+	for _, t := range e.tables {
+		found := []tableName{t}
+		if t.all() {
+			names, err := e.db.Tables(ctx, t.schema())
+			if err != nil {
+				return err
+			}
+			found = nil
+			for _, name := range names {
+				if name == "pipeline_checkpoints" || name == "pipeline_keys" {
+					continue // what -store db writes while it is read
+				}
+				one := tableName{parts: []string{name}}
+				if t.schema() != "" {
+					one.parts = []string{t.schema(), name}
+				}
+				if !slices.ContainsFunc(e.excluded, func(x tableName) bool { return x.String() == one.String() || x.String() == name }) {
+					found = append(found, one)
+				}
+			}
+			if len(found) == 0 {
+				return fmt.Errorf("-table: there are no tables for %s", t)
+			}
+		}
+		for _, one := range found {
+			file := strings.ToLower(plan.FileName(one.String()))
+			if other, taken := files[file]; taken {
+				return advice.New("Export one of them by itself.", "the tables %s and %s would be written to one file", other, one)
+			}
+			files[file] = one.String()
+		}
+		tables = append(tables, found...)
+	}
+	e.tables, e.many = tables, true
+	return nil
+}
+
+// countRows tells the progress how many rows there are, as far as that is known without
+// reading them, or exactly where that was asked for.
+func (e *export) countRows(ctx context.Context) error {
+	e.progress.about = !e.count
+	for _, table := range e.sources {
+		n, known := int64(0), true
+		if e.count {
+			e.say("counting the rows of %s", table.Name)
+			var err error
+			if n, err = e.db.Count(ctx, table); err != nil {
+				return fmt.Errorf("-count: count the rows of %s: %w", table.Name, err)
+			}
+		} else if n, known = e.db.Estimate(ctx, table); !known {
+			e.progress.total.Store(0)
+			return nil
+		}
+		e.progress.total.Add(n)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package source
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/pipeline/control"
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Passes reports whether an error is one that passes by itself: the server is away,
+// restarts, or is busy.
+func Passes(err error) bool {
+	var network net.Error
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		// Classes 08 (connection), 53 (resources) and 40 (rolled back for others), 57P0x
+		// (shutdown and start), and a lock that was not had in lock_timeout.
+		for _, class := range []string{"08", "53", "40", "57P", "55P03"} {
+			if strings.HasPrefix(pg.Code, class) {
+				return true
+			}
+		}
+		return false
+	case errors.As(err, &my):
+		// Too many connections (of all, of a user, by a limit), shutdown, a lock wait, a
+		// deadlock, a connection that was killed.
+		return slices.Contains([]uint16{1040, 1203, 1226, 1053, 1205, 1213, 1927}, my.Number)
+	case sqliteCode(err) != 0:
+		return slices.Contains([]int{sqliteBusy, sqliteLocked}, sqliteCode(err))
+	}
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || pgconn.SafeToRetry(err)
+}
+
+// crowded reports whether a server has no connection left for a user, or is about to start.
+func crowded(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "53300" || pg.Code == "57P03"
+	case errors.As(err, &my):
+		return slices.Contains([]uint16{1040, 1203, 1226}, my.Number)
+	}
+	return false
+}
+
+// tableAltered reports whether a prepared statement has outlived what it was prepared for.
+// The driver prepares it anew after that, so one more try tells.
+func tableAltered(err error) bool {
+	pg := (*pgconn.PgError)(nil)
+	return errors.As(err, &pg) && pg.Code == "0A000" && strings.Contains(pg.Message, "cached plan")
+}
+
+// Retry tries again what fails by something that passes. say is told before each pause.
+// The result is for [cursor.PageConfig].
+func Retry(say func(try int, pause time.Duration, err error)) func(context.Context, func(context.Context) error) error {
+	return func(ctx context.Context, op func(context.Context) error) error {
+		altered := false
+		policy := control.Retry{
+			Attempts: 10,
+			Backoff:  control.Exponential(200*time.Millisecond, 10*time.Second),
+			If: func(err error) bool {
+				if tableAltered(err) && !altered {
+					altered = true
+					return true
+				}
+				return Passes(err)
+			},
+			OnRetry: func(r control.RetryEvent) { say(r.Attempt, r.Sleep.Round(time.Millisecond), r.Err) },
+		}
+		return policy.Do(ctx, op)
+	}
+}
+
+// Advice says what a user can do about an error of the database, "" where nothing more is
+// known than the error says.
+func Advice(err error) string {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		switch {
+		case pg.Code == "42P05" || pg.Code == "26000":
+			return "A connection pooler such as PgBouncer gives each transaction another connection, and prepared statements are not on all of them. " +
+				"Add default_query_exec_mode=exec to -dsn (as ?default_query_exec_mode=exec to a URL)."
+		case pg.Code == "57014" && strings.Contains(pg.Message, "timeout"):
+			return "The server ends statements that take longer than its statement_timeout. Give a smaller -page, or a larger statement_timeout to this user."
+		case pg.Code == "42501":
+			return "Give this user the right to read that, or leave it out with -columns."
+		}
+	case errors.As(err, &my):
+		switch my.Number {
+		case 1969, 3024:
+			return "The server ends statements that take longer than its max_statement_time. Give a smaller -page, or a larger max_statement_time to this user."
+		case 1142, 1143:
+			return "Give this user the right to read that, or leave it out with -columns."
+		}
+	}
+	return ""
+}

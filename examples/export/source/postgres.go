@@ -1,0 +1,85 @@
+package source
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"example.com/pipeline/cursor/keyset"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// postgresTarget takes a URL or a list of keywords and values apart, together with the PG*
+// variables, ~/.pgpass and the service file: the driver does.
+func postgresTarget(dsn string) (*target, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		// The driver's message could show the password.
+		return nil, errors.New("-dsn: not a valid name of a PostgreSQL database; in a URL, characters like / ? # % @ in a password are to be escaped (%2F …), " +
+			"in keywords and values a password with blanks or quotes is to be quoted; look at the PG* variables, too")
+	}
+	var hosts []string
+	add := func(host string, port uint16) {
+		if h := hostName(host, fmt.Sprint(port)); !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	add(cfg.Host, cfg.Port)
+	for _, f := range cfg.Fallbacks {
+		add(f.Host, f.Port)
+	}
+	database := cfg.Database
+	if database == "" {
+		database = cfg.User // as the server has it
+	}
+	t := &target{system: Postgres, dialect: keyset.Postgres, name: "postgres://" + strings.Join(hosts, ",") + "/" + database}
+	t.open = func(context.Context, bool) (*sql.DB, string, error) {
+		return stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(pinPostgres)), "", nil
+	}
+	return t, nil
+}
+
+// hostName is the same for all names of this machine, and tells sockets from hosts.
+func hostName(host, port string) string {
+	switch {
+	case strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@"):
+		return "[" + host + "]:" + port
+	case strings.EqualFold(host, "localhost"), host == "":
+		host = "localhost"
+	default:
+		if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+			host = "localhost"
+		}
+	}
+	return net.JoinHostPort(strings.ToLower(host), port)
+}
+
+// postgresPins are settings that decide how values are written, and so what is in the
+// file: a role, a database or a variable may have set them. pg_dump pins the same ones.
+var postgresPins = [][2]string{
+	{"client_encoding", "UTF8"},
+	{"datestyle", "ISO, MDY"},
+	{"intervalstyle", "postgres"},
+	{"extra_float_digits", "3"},
+	{"timezone", "UTC"},
+	{"bytea_output", "hex"},
+	{"xmlbinary", "base64"},
+	{"lc_monetary", "C"},
+	{"synchronize_seqscans", "off"},
+}
+
+// pinPostgres pins them for a connection, in one simple query: that goes through every
+// pooler.
+func pinPostgres(ctx context.Context, conn *pgx.Conn) error {
+	var text strings.Builder
+	for _, p := range postgresPins {
+		fmt.Fprintf(&text, "SET %s = '%s';", p[0], p[1])
+	}
+	_, err := conn.PgConn().Exec(ctx, text.String()).ReadAll()
+	return err
+}
