@@ -64,7 +64,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
 
 	f.StringVar(&c.out, "out", "", "the `file` to write, or - for standard output, which cannot be gone on with (default: the table's name in the current folder)")
-	f.StringVar(&c.format.Name, "format", "", "csv, tsv or jsonl (default: by the ending of -out, else csv)")
+	f.StringVar(&c.format.Name, "format", "", "csv, tsv or jsonl (default: by the ending of -out, otherwise csv)")
 	f.BoolVar(&c.gzip, "gzip", false, "compress the file (default: if -out ends in .gz)")
 	f.StringVar(&c.delimiter, "delimiter", "", "the `character` between two fields of CSV (default: a comma)")
 	f.BoolVar(&c.header, "header", true, "begin CSV and TSV with a line that names the columns")

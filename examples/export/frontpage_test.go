@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestFrontPage does what README.md shows: a run that is killed, and the same command
+// again. What the program says is what stands there, but for figures and paths, and the
+// file is byte for byte that of a run that nobody killed.
+func TestFrontPage(t *testing.T) {
+	t.Parallel()
+	useBuilt(t)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(readme), "```console\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	var args, want []string
+	for line := range strings.Lines(shown) {
+		line = strings.TrimSuffix(line, "\n")
+		if flags, ok := strings.CutPrefix(line, "$ go -C examples run ./export"); ok {
+			args = append(args, strings.TrimSuffix(flags, " &"))
+		} else if !strings.HasPrefix(line, "$ ") {
+			want = append(want, line)
+		}
+	}
+	if len(args) != 2 || len(want) < 4 {
+		t.Fatalf("README.md shows the runs %q with %q", args, want)
+	}
+
+	dir := t.TempDir()
+	first := command(t, dir, strings.Fields(args[0])...)
+	said, err := first.StdoutPipe()
+	if err == nil {
+		err = first.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && len(got) < len(want)-2 {
+		if got = append(got, lines.Text()); len(got) == len(want)-2 {
+			first.Process.Kill()
+		}
+	}
+	if err := first.Wait(); err == nil || first.ProcessState.ExitCode() != -1 {
+		t.Errorf("the first run was to be killed, and ended with %v", err)
+	}
+	second := mustRun(t, dir, exitDone, "going on with", strings.Fields(args[1])...)
+	got = append(got, strings.Split(strings.TrimSpace(second.stdout), "\n")...)
+	same(t, "what the runs say", figureless(got), figureless(want))
+
+	whole := t.TempDir()
+	mustRun(t, whole, exitDone, "done")
+	if out, err := exec.Command("cmp", filepath.Join(dir, "orders.csv"), filepath.Join(whole, "orders.csv")).CombinedOutput(); err != nil {
+		t.Errorf("the file is not that of one run: %s", out)
+	}
+}
+
+var (
+	figures = regexp.MustCompile(`[\d,]*\d`)
+	folder  = regexp.MustCompile(`sqlite:\S*/`)
+	timing  = regexp.MustCompile(`, \d+s left`)
+)
+
+// figureless is what lines say without what differs from run to run.
+func figureless(lines []string) string {
+	text := timing.ReplaceAllString(strings.Join(lines, "\n"), "")
+	return figures.ReplaceAllString(folder.ReplaceAllString(text, "sqlite:"), "9")
+}
