@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5"
 )
 
 // A schema is a table as people have them, in SQL of all three systems but for the words
@@ -225,7 +225,7 @@ func copiedBack(t *testing.T, db *sql.DB, table, path string) {
 	}
 	defer f.Close()
 	err = conn.Raw(func(c any) error {
-		_, err := c.(*stdlib.Conn).Conn().PgConn().CopyFrom(t.Context(), f, "COPY back FROM STDIN (FORMAT csv, HEADER)")
+		_, err := c.(interface{ Conn() *pgx.Conn }).Conn().PgConn().CopyFrom(t.Context(), f, "COPY back FROM STDIN (FORMAT csv, HEADER)")
 		return err
 	})
 	if err != nil {

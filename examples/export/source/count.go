@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Estimate returns about how many rows will be read, by what the database knows without
@@ -118,7 +118,7 @@ func (s *Source) interrupter(ctx context.Context, conn *sql.Conn) (func(context.
 	case Postgres:
 		var pg *pgconn.PgConn
 		err := conn.Raw(func(c any) error {
-			if c, ok := c.(*stdlib.Conn); ok {
+			if c, ok := c.(interface{ Conn() *pgx.Conn }); ok {
 				pg = c.Conn().PgConn()
 			}
 			return nil

@@ -39,7 +39,7 @@ func postgresTarget(dsn string) (*target, error) {
 	}
 	t := &target{system: Postgres, dialect: keyset.Postgres, name: "postgres://" + strings.Join(hosts, ",") + "/" + database}
 	t.open = func(context.Context, bool) (*sql.DB, string, error) {
-		return stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(pinPostgres)), "", nil
+		return sql.OpenDB(postgresConnector{stdlib.GetConnector(*cfg, stdlib.OptionAfterConnect(pinPostgres))}), "", nil
 	}
 	return t, nil
 }

@@ -8,6 +8,8 @@ import (
 
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
+
+	"example.com/pipeline/examples/export/texts"
 )
 
 // rows are the result of a statement.
@@ -18,8 +20,7 @@ type rows struct {
 	names []string
 	ahead bool  // the statement stands at a row that Next has not handed over
 	end   error // what Next returns from now on
-	texts strings.Builder
-	grow  int
+	texts texts.Texts
 }
 
 var _ driver.RowsColumnTypeDatabaseTypeName = (*rows)(nil)
@@ -97,7 +98,7 @@ func (r *rows) Next(dest []driver.Value) error {
 			if p == 0 {
 				return r.fail(r.c.failed(lib.SQLITE_NOMEM))
 			}
-			dest[i] = r.text(libc.GoBytes(p, int(lib.Xsqlite3_value_bytes(tls, v))))
+			dest[i] = r.texts.Of(libc.GoBytes(p, int(lib.Xsqlite3_value_bytes(tls, v))))
 		case lib.SQLITE_BLOB:
 			p, n := lib.Xsqlite3_value_blob(tls, v), int(lib.Xsqlite3_value_bytes(tls, v))
 			switch {
@@ -145,25 +146,4 @@ func (r *rows) next() error {
 func (r *rows) fail(err error) error {
 	r.end = err
 	return err
-}
-
-// Texts are copied into memory that several share, since most are short. One that
-// is kept keeps its neighbours, so that is not much, and long ones share none.
-const (
-	sharedTexts = 2 << 10
-	longText    = sharedTexts / 8
-)
-
-func (r *rows) text(b []byte) string {
-	if len(b) > longText {
-		return string(b)
-	}
-	if r.texts.Cap()-r.texts.Len() < len(b) {
-		r.grow = min(max(2*r.grow, longText), sharedTexts)
-		r.texts.Reset()
-		r.texts.Grow(r.grow)
-	}
-	at := r.texts.Len()
-	r.texts.Write(b)
-	return r.texts.String()[at:]
 }
