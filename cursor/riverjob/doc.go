@@ -1,0 +1,2 @@
+// Package riverjob works.
+package riverjob
