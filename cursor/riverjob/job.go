@@ -90,6 +90,17 @@ func (j Job[T, P]) name() string { return j.Name }
 // errGoesOn is the end of a slice after which there is more of the range.
 var errGoesOn = errors.New("riverjob: the range goes on")
 
+// join joins two errors, of which errGoesOn is none.
+func join(err, more error) error {
+	switch {
+	case more == nil:
+		return err
+	case err == errGoesOn:
+		return more
+	}
+	return errors.Join(err, more)
+}
+
 // partState is the name of the part's state in the checkpoint.
 const partState = "part"
 
@@ -99,14 +110,14 @@ func (j Job[T, P]) run(ctx context.Context, w *Worker, args Args) (err error) {
 	s, closers, err := j.open(ctx, w, args)
 	defer func() { // after the checkpoint, which was deferred later
 		for _, c := range slices.Backward(closers) {
-			err = errors.Join(err, c.Close())
+			err = join(err, c.Close())
 		}
 	}()
 	if err != nil {
 		return err
 	}
 	c := s.Checkpoint
-	defer func() { err = errors.Join(err, c.Close()) }()
+	defer func() { err = join(err, c.Close()) }()
 	if c.Finished() {
 		return nil
 	}
