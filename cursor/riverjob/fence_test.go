@@ -137,14 +137,14 @@ func TestRescueFreesWhatADeadWorkerHad(t *testing.T) {
 				EXTRACT(EPOCH FROM now() + interval '%s') * 1000000, CASE WHEN '%s' = '' THEN '' ELSE (now() - nullif('%s', '')::interval)::text END)`, number, lease, saved, saved))
 		}
 	}
-	set(0, "50 s", "-1 s", "20 s", 1)     // killed after a commit
-	set(1, "50 s", "-1 s", "", 1)         // killed before its first one
-	set(2, "50 s", "-1 s", "60 s", 5)     // killed without one, at its last attempt
-	set(3, "50 s", "10 s", "20 s", 1)     // alive
-	set(4, "1 s", "-20 s", "60 s", 1)     // just begun, its lease is an earlier one's
-	set(5, "130 s", "-200 s", "3 min", 1) // killed before it had the lease
-	set(6, "130 s", "", "", 1)            // the same, the first time
-	set(7, "3 s", "", "", 1)              // just begun
+	set(0, "50 s", "-1 s", "20 s", 1)    // killed after a commit
+	set(1, "50 s", "-1 s", "", 1)        // killed before its first one
+	set(2, "50 s", "-1 s", "60 s", 5)    // killed without one, at its last attempt
+	set(3, "50 s", "10 s", "20 s", 1)    // alive
+	set(4, "1 s", "-20 s", "60 s", 1)    // just begun, its lease is an earlier one's
+	set(5, "40 s", "-3 min", "3 min", 1) // killed before it had the lease
+	set(6, "40 s", "", "", 1)            // the same, the first time
+	set(7, "60 s", "-3 min", "20 s", 1)  // its slice has ended, and River is being told
 	want := map[int]string{0: "available 0 errors 0", 1: "available 1 errors 1", 2: "discarded 5 errors 1", 3: "running 1 errors 0", 4: "running 1 errors 0",
 		5: "available 1 errors 1", 6: "available 1 errors 1", 7: "running 1 errors 0"}
 	for i, freed := range []int{5, 0} {

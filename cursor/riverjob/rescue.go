@@ -22,8 +22,10 @@ import (
 // when it has none left: it may be what kills its workers.
 //
 // What is freed is a job of River's in the state running whose range has a lease that
-// was taken for this attempt and has run out, or that has none and is older than the
-// worker's Timeout.
+// was taken for this attempt and has run out. Where nobody has the range, its worker
+// ended before it had it, or before River was told of the slice's end: then the job is
+// freed when that was longer ago than a lease. Should its worker be alive all the same
+// nothing is lost: one of the two gets the range, and the other one's job snoozes.
 func (w *Worker) Rescue(ctx context.Context) (int, error) {
 	s := w.store
 	tag, err := s.pool.Exec(ctx, s.sql(`UPDATE {river_job} j SET
@@ -42,10 +44,11 @@ func (w *Worker) Rescue(ctx context.Context) (int, error) {
 			CROSS JOIN LATERAL (SELECT COALESCE(NULLIF(c.saved_at, '')::timestamptz > j.attempted_at, false) AS moved) m
 			WHERE j.kind = $1 AND j.state = 'running' AND NOT j.metadata ? 'cancel_attempted_at' AND (
 				c.owner <> '' AND c.lease_until < {now} AND j.attempted_at <= to_timestamp(c.lease_until / 1e6)
-				OR COALESCE(c.lease_until, 0) < {now} AND j.attempted_at < now() - make_interval(secs => $2))
+				OR COALESCE(c.lease_until, 0) < {now}
+					AND GREATEST(j.attempted_at, NULLIF(c.saved_at, '')::timestamptz) < now() - make_interval(secs => $2))
 			FOR UPDATE OF j SKIP LOCKED
 		) o
-		WHERE j.id = o.id`), Kind, w.timeout.Seconds())
+		WHERE j.id = o.id`), Kind, min(s.lease, maxSlice).Seconds())
 	if err != nil {
 		return 0, fmt.Errorf("riverjob: rescue: %w", err)
 	}

@@ -144,7 +144,12 @@ func (p *place) say(out io.Writer, st riverjob.Status, workers *fleet) {
 		fmt.Fprintf(out, ", %d ended by themselves", died)
 	}
 	fmt.Fprintln(out)
-	for _, f := range st.Failing {
+	const most = 3 // it is a line each
+	for i, f := range st.Failing {
+		if i == most {
+			fmt.Fprintf(out, "    and %d more\n", len(st.Failing)-most)
+			break
+		}
 		fmt.Fprintf(out, "    range %d, attempt %d, %s: %s\n", f.Number, f.Attempt, f.State, f.Error)
 	}
 }
