@@ -17,8 +17,10 @@ import (
 
 // A fleet is the worker processes. Its methods may be called at once.
 type fleet struct {
-	ctx    context.Context
-	config string // of a worker
+	ctx      context.Context
+	cancel   context.CancelFunc // ends freezing
+	freezing sync.WaitGroup
+	config   string // of a worker
 
 	mu      sync.Mutex
 	running []*process
@@ -39,7 +41,8 @@ type process struct {
 
 func newFleet(ctx context.Context, c config) (*fleet, error) {
 	text, err := json.Marshal(c)
-	return &fleet{ctx: ctx, config: string(text)}, err
+	ctx, cancel := context.WithCancel(ctx)
+	return &fleet{ctx: ctx, cancel: cancel, config: string(text)}, err
 }
 
 // start starts one more worker.
@@ -133,11 +136,14 @@ func (f *fleet) kill() {
 	}
 }
 
-// freeze suspends a random worker for a while.
+// freeze suspends a random worker for a while, and does not wait for it to wake.
 func (f *fleet) freeze(d time.Duration) {
-	if suspend == nil {
-		return
+	if suspend != nil {
+		f.freezing.Go(func() { f.sleep(d) })
 	}
+}
+
+func (f *fleet) sleep(d time.Duration) {
 	f.mu.Lock()
 	p := f.pick()
 	if p != nil {
@@ -160,14 +166,13 @@ func (f *fleet) freeze(d time.Duration) {
 
 // stop tells all workers to end, and waits for them.
 func (f *fleet) stop() error {
+	f.cancel()
+	f.freezing.Wait()
 	f.mu.Lock()
 	f.stopped = true
 	all := append([]*process(nil), f.running...)
 	for _, p := range all {
 		p.wanted = true
-		if p.asleep && resume != nil {
-			_ = p.cmd.Process.Signal(resume)
-		}
 		_ = p.cmd.Process.Signal(terminate)
 	}
 	f.mu.Unlock()

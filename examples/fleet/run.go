@@ -93,7 +93,7 @@ func (p *place) watch(ctx context.Context, out io.Writer, workers *fleet) error 
 			workers.kill()
 			continue
 		case <-freeze:
-			go workers.freeze(2 * p.Lease)
+			workers.freeze(2 * p.Lease)
 			continue
 		case <-tick.C:
 		}

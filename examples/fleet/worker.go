@@ -31,7 +31,9 @@ func worker(text string) error {
 
 	// Two for each range, and some for River and the rest.
 	p, err := open(ctx, c, 2*c.Concurrency+3)
-	if err != nil {
+	if err != nil && ctx.Err() != nil {
+		return nil // told to end before it had begun
+	} else if err != nil {
 		return err
 	}
 	defer p.close()
