@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -169,4 +170,88 @@ func TestRescueFreesWhatADeadWorkerHad(t *testing.T) {
 		"UPDATE river_job SET state = 'available', finalized_at = NULL, max_attempts = 9")
 	start(t, w, p.client(t, w))
 	until(t, "the job", p.finished(t, "dead"))
+}
+
+// What looks like an error of its own to a worker that lost its range is none of River's
+// business: it would count as an attempt of the one that has it.
+func TestAnErrorAfterTheRangeWasLostIsNotRivers(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.rows(t, 10)
+	var taken *cursor.Checkpoint[int64]
+	job := riverjob.Job[row, int64]{Name: "blame", Source: p.source(), Sink: newBucket(), Work: func(context.Context, *riverjob.Slice[row, int64]) error {
+		taken = p.steal(t, "blame", 0)
+		return errors.New("the files are gone")
+	}}
+	plan(t, p, job, 1)
+	err := work(riverjob.NewWorker(p.Store, riverjob.Config{}, job), "blame", 0)
+	var snooze *river.JobSnoozeError
+	if !errors.As(err, &snooze) {
+		t.Errorf("got %v", err)
+	}
+	if err := taken.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// However long the lease, the second runner looks again within the hour.
+func TestTheLongestLease(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, riverjob.LeaseFor(math.MaxInt64))
+	p.rows(t, 10)
+	var second error
+	job := riverjob.Job[row, int64]{Name: "long", Source: p.source(), Sink: newBucket()}
+	job.Work = func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
+		second = work(riverjob.NewWorker(p.Store, riverjob.Config{}, job), "long", 0)
+		return export(ctx, s)
+	}
+	plan(t, p, job, 1)
+	w := riverjob.NewWorker(p.Store, riverjob.Config{}, job)
+	if err := work(w, "long", 0); err != nil {
+		t.Fatal(err)
+	}
+	var snooze *river.JobSnoozeError
+	if !errors.As(second, &snooze) || snooze.Duration > time.Hour+time.Second || snooze.Duration < time.Hour {
+		t.Errorf("got %v", second)
+	}
+	if n, err := w.Rescue(context.Background()); n != 0 || err != nil {
+		t.Errorf("rescue: got %d, %v", n, err)
+	}
+}
+
+// Somebody cancels a River job in the midst of a slice: what was done is committed, and
+// the job stays cancelled until it is requeued.
+func TestACancelledJobStaysCancelled(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.rows(t, 2000)
+	sink := newBucket()
+	began := make(chan struct{}, 10)
+	job := riverjob.Job[row, int64]{Name: "cancelled", Source: p.source(), Sink: sink, Work: func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
+		began <- struct{}{}
+		return slow(ctx, s)
+	}}
+	plan(t, p, job, 1)
+	w := riverjob.NewWorker(p.Store, riverjob.Config{}, job)
+	client := p.client(t, w)
+	start(t, w, client)
+	<-began
+	time.Sleep(20 * time.Millisecond) // some rows
+	if _, err := client.JobCancel(context.Background(), int64(p.int(t, "SELECT id FROM river_job"))); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the end of the job", func() bool { return p.int(t, "SELECT count(*) FROM river_job WHERE state = 'cancelled'") == 1 })
+	if n := p.int(t, "SELECT count(*) FROM pipeline_checkpoints WHERE owner = '' AND items > 0 AND status = 'running'"); n != 1 {
+		t.Error("what was done is not committed, or the range not let go")
+	}
+	if st, err := p.Status(context.Background(), "cancelled"); err != nil || len(st.Failing) != 1 || st.Failing[0].State != "cancelled" {
+		t.Errorf("got %+v, %v", st, err)
+	}
+	if n, err := p.Requeue(context.Background(), client, "cancelled", nil); n != 1 || err != nil {
+		t.Errorf("requeue: got %d, %v", n, err)
+	}
+	until(t, "the export", p.finished(t, "cancelled"))
+	if got := p.content(t, "cancelled", sink); got != p.want(t) {
+		t.Errorf("got %d bytes", len(got))
+	}
 }

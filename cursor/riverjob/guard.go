@@ -55,6 +55,24 @@ func (g *guard) ask(ctx context.Context) (owner string, err error) {
 	return owner, err
 }
 
+// blame returns what err, the end of a slice, comes from: where another worker has the
+// range by now, or has finished it, that is the reason, whatever it looked like here. An object may have been
+// removed by who finished the part, say.
+func (g *guard) blame(ctx context.Context, err error) error {
+	if err == nil || err == errGoesOn || errors.Is(err, cursor.ErrFenced) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	var owner, status string
+	row := g.store.pool.QueryRow(ctx, g.store.sql(`SELECT owner, status FROM {checkpoints} WHERE job = $1`), g.name)
+	// The checkpoint is closed: nobody has the range now, or somebody else.
+	if row.Scan(&owner, &status) == nil && (owner != "" && owner != g.owner || status == "finished") {
+		return fmt.Errorf("%w: job %q: %w", cursor.ErrFenced, g.name, err)
+	}
+	return err
+}
+
 // check returns an error that Is [cursor.ErrFenced] where the range is another's. Where
 // the database does not answer it waits, for six seconds in all as the store does.
 func (g *guard) check(ctx context.Context) error {

@@ -117,7 +117,7 @@ func (j Job[T, P]) run(ctx context.Context, w *Worker, args Args) (err error) {
 		return err
 	}
 	c := s.Checkpoint
-	defer func() { err = join(err, c.Close()) }()
+	defer func() { err = s.guard.blame(ctx, join(err, c.Close())) }()
 	if c.Finished() {
 		return nil
 	}
@@ -141,8 +141,8 @@ func (j Job[T, P]) run(ctx context.Context, w *Worker, args Args) (err error) {
 		return j.finish(ctx, s)
 	case s.Moved():
 		return errGoesOn
-	case s.over.Load() && s.pulled.Load() == 0:
-		return errGoesOn // nothing came in time: the worker stops, or the source was slow
+	case s.pulled.Load() == 0 && w.isStopped():
+		return errGoesOn // it was stopped before it began
 	}
 	return fmt.Errorf("riverjob: job %q, range %d: Work returned before the end of the range and has committed nothing; "+
 		"read Tracked to the end, or commit, else the next slice would do the same again", j.Name, args.Range)
@@ -201,7 +201,9 @@ func (j Job[T, P]) finish(ctx context.Context, s *Slice[T, P]) error {
 	var old []string
 	if s.Part != nil && !j.Separate {
 		var err error
-		if old, err = s.Part.join(ctx); err != nil {
+		if old, err = s.Part.join(ctx); errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("riverjob: job %q, range %d: its objects could not be copied into one in time; make Config.Timeout longer, or set Separate: %w", j.Name, s.Number, err)
+		} else if err != nil {
 			return err
 		}
 	}

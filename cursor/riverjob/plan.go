@@ -246,9 +246,9 @@ func (s *Store) Requeue(ctx context.Context, client *Client, job string, opts *r
 		}
 		rows, err := tx.Query(ctx, s.sql(`SELECT r.number FROM {ranges} r
 			LEFT JOIN {checkpoints} c ON c.job = r.checkpoint
-			WHERE r.job = $1 AND c.status IS DISTINCT FROM 'finished' AND NOT EXISTS (
-				SELECT 1 FROM {river_job} j
-				WHERE j.kind = $2 AND j.args @> jsonb_build_object('job', r.job, 'range', r.number) AND j.finalized_at IS NULL)
+			LEFT JOIN (SELECT DISTINCT args->'range' AS number FROM {river_job}
+				WHERE kind = $2 AND args @> jsonb_build_object('job', $1::text) AND finalized_at IS NULL) j ON j.number = to_jsonb(r.number)
+			WHERE r.job = $1 AND c.status IS DISTINCT FROM 'finished' AND j.number IS NULL
 			ORDER BY r.number`), job, Kind)
 		if err != nil {
 			return err

@@ -166,7 +166,19 @@ var objectRest = regexp.MustCompile(`^[0-9]{5,}\.[A-Z2-7]{26}`)
 // Sweep removes from the job's sink the objects that are in no part: what workers have
 // left behind that were killed, or taken over from. It returns how many. A job that is
 // not finished is refused, since an object that is being written is in no part yet.
+//
+// Two jobs of the same name, in different databases, must not share a sink.
 func (s *Store) Sweep(ctx context.Context, job string, sink Sink) (n int, err error) {
+	prefix := jobPrefix(job)
+	var names []string // listed first: what is made later is another plan's
+	for name, err := range sink.List(ctx, prefix) {
+		if err != nil {
+			return 0, fmt.Errorf("riverjob: sweep job %q: %w", job, err)
+		}
+		if objectRest.MatchString(strings.TrimPrefix(name, prefix)) {
+			names = append(names, name)
+		}
+	}
 	parts, err := s.Parts(ctx, job)
 	if err != nil {
 		return 0, err
@@ -180,12 +192,8 @@ func (s *Store) Sweep(ctx context.Context, job string, sink Sink) (n int, err er
 			keep[o.Name] = true
 		}
 	}
-	prefix := jobPrefix(job)
-	for name, err := range sink.List(ctx, prefix) {
-		if err != nil {
-			return n, fmt.Errorf("riverjob: sweep job %q: %w", job, err)
-		}
-		if keep[name] || !objectRest.MatchString(strings.TrimPrefix(name, prefix)) {
+	for _, name := range names {
+		if keep[name] {
 			continue
 		}
 		if err := sink.Remove(ctx, name); err != nil {

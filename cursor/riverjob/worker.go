@@ -21,7 +21,8 @@ type Config struct {
 	// Timeout is River's limit for a slice with all that belongs to it, after which
 	// its ctx ends: at most 48 h, and longer than Slice by 1 s at least. 0 means Slice
 	// and once more the same, or 30 s if that is longer. It stands in for river.Config.JobTimeout. River's rescuer
-	// lets a job alone for that long, whatever its settings.
+	// lets a job alone for that long, whatever its settings. Where ranges have an output
+	// (Job.Sink), it must leave the time to copy a range's, once that is finished.
 	Timeout time.Duration
 }
 
@@ -122,7 +123,7 @@ func (w *Worker) verdict(ctx context.Context, err error) error {
 		return river.JobSnooze(0)
 	case errors.As(err, &locked):
 		// By two clocks, so it may be anything.
-		return river.JobSnooze(min(max(time.Until(locked.Until), time.Second), w.store.lease+time.Second))
+		return river.JobSnooze(min(max(time.Until(locked.Until), time.Second), min(w.store.lease, time.Hour)+time.Second))
 	case errors.Is(err, cursor.ErrFenced):
 		return river.JobSnooze(stoppingJob)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
