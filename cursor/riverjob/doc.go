@@ -95,39 +95,40 @@
 //
 // # How it grows
 //
-// What the database is asked, beside the reading of rows, measured on PostgreSQL 15 with
-// River 0.51 on one of two shared cores (time in the server, without fsync; bytes of WAL, with
-// full pages after a checkpoint):
+// What the database is asked, measured on PostgreSQL 15 with River 0.51 on two cores that
+// others shared, without fsync. The time is the server's for the statements; the bytes
+// are those of the write-ahead log, full pages after a checkpoint among them.
 //
-//	                        statements   time in the server   WAL
-//	plan, a range           2 reads of the key's index in all  1.1 KB
-//	slice                   8            0.23 ms              0.4 KB
-//	  River's share of it   a few for many jobs at once  0.40 ms  2.1 KB
-//	commit                  1            0.10 ms              0.5 KB
-//	row                     1 a page     3 µs                 0
-//	Status, of 20 ranges    2            0.31 ms              0
+//	                        statements      time       WAL
+//	slice                   8               0.23 ms    0.4 KB
+//	slice, River's part     2, shared       0.40 ms    2.1 KB
+//	commit                  1               0.10 ms    0.5 KB
+//	row                     1 a page        3 µs       none
+//	Status, 20 ranges       2               0.31 ms    none
+//	plan, a range           1 of the walk   -          1.1 KB
 //
-// The statements of a slice look for the range, take its lease (2), ask for the lease's
-// name, begin an epoch and load the record (2), note the progress, and give the lease
-// back. Five of them write a row of some hundred bytes that no index but its key covers,
-// so they are updates in place (HOT), and each waits for one fsync, which concurrent
-// ones share. A lease is renewed each third of it, one statement more every 10 s.
-// A row costs only what reading it costs, a statement and the rows of a page; where the
-// rows are in another database not even that.
+// The statements of a slice look for the range, make its row where there is none, take
+// the lease, ask for its name, begin an epoch, read the record, note the progress, and
+// give the lease back. Three of them update the range's row, of some hundred bytes in a
+// table whose only index is its key; each waits for an fsync, which those of others
+// share. While a slice lasts the lease is renewed each third of it, one statement
+// more every 10 s. River fetches and ends its jobs many at a time. A plan counts the
+// rows twice and walks along the key, which reads the key's index three times.
 //
 // With the defaults, slices of 30 s and a commit every 5 s, a range that is being worked
-// on takes (0.23 + 0.40)/30 + 0.10/5 + 0.05/10 = 0.05 ms of the server's time a second, 0.7
-// statements, 0.4 writes that wait for the disk, and 0.2 KB of WAL. A tenth of one core
-// carries 2,000 ranges at once, and a disk with 2,000 fsyncs a second more than that
-// without sharing any. What ends first are connections: a range takes up to two at a time
-// where the rows are in the same database, and each process three for River, so the 100
-// that PostgreSQL allows by default are enough for some 40 ranges at once, and a pooler in
-// front of it for the source's share more.
+// on takes (0.23 + 0.40)/30 + 0.10/5 + 0.10/10 = 0.05 ms of the server's time a second, 0.6
+// statements, 0.4 writes that wait for the disk, and 0.2 KB of WAL. A tenth of a core
+// carries 2,000 ranges at once by that. What ends first are connections: a range takes up to
+// two at a time where the rows are in the same database, and each process three for
+// River, so that the 100 that PostgreSQL allows by default are enough for some 40 ranges
+// at once, say 10 processes with 4 each. Beyond that raise max_connections, or read the
+// rows through a pooler.
 //
 // In rows: a core of PostgreSQL reads about 300,000 short rows a second for this. Where the
 // rows come from the same server that is the limit, and not the bookkeeping: 8 processes
-// with 16 ranges at once exported 490,000 rows a second into files, with the server and
-// the workers on the same two cores. Where each row waits for a call elsewhere workers add up: with 1 ms a
+// with 16 ranges at once exported 490,000 rows a second into files at best, with the server
+// and the workers on the same two cores, and 350,000 while one of them was killed every
+// second. Where each row waits for a call elsewhere workers add up: with 1 ms a
 // call and 16 in flight, one made 12,800 rows a second and two made 25,100, 1.96 times as
 // many.
 //

@@ -60,7 +60,7 @@ func CheckName(job string) error {
 // forgets a plan. opts goes to River with each range, nil for River's defaults. What
 // counts here is MaxAttempts: each error of a range is an attempt, over its whole life.
 //
-// The split reads the key's index twice, before the transaction; it holds no lock.
+// The split reads the key's index three times, before the transaction; it holds no lock.
 func (j Job[T, P]) Plan(ctx context.Context, s *Store, client *Client, n int, opts *river.InsertOpts) (bool, error) {
 	j.check("Plan")
 	if n < 1 || n > maxRanges {

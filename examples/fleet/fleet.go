@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -27,7 +26,8 @@ type fleet struct {
 	stopped bool
 	killed  int
 	frozen  int
-	died    []error // that nobody had killed
+	died    int       // that nobody had killed
+	pause   time.Time // before that no worker is started, since one has just died
 }
 
 // A process is a worker.
@@ -82,13 +82,14 @@ func (f *fleet) gone(p *process) {
 		}
 	}
 	if !p.wanted {
-		f.died = append(f.died, p.err)
+		f.died++
+		f.pause = time.Now().Add(time.Second) // the database may be down
 	}
 }
 
-// fill starts workers until there are n.
+// fill starts workers until there are n, unless one has just died.
 func (f *fleet) fill(n int) error {
-	for f.count() < n {
+	for f.missing(n) {
 		if err := f.start(); err != nil {
 			return err
 		}
@@ -96,15 +97,10 @@ func (f *fleet) fill(n int) error {
 	return nil
 }
 
-// count returns how many workers there are, and more than are wanted once all are told
-// to end.
-func (f *fleet) count() int {
+func (f *fleet) missing(n int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stopped {
-		return math.MaxInt
-	}
-	return len(f.running)
+	return !f.stopped && len(f.running) < n && !time.Now().Before(f.pause)
 }
 
 // pick returns one of the workers that are at work, or nil.
@@ -190,5 +186,5 @@ func (f *fleet) stop() error {
 func (f *fleet) counts() (running, killed, frozen, died int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.running), f.killed, f.frozen, len(f.died)
+	return len(f.running), f.killed, f.frozen, f.died
 }

@@ -82,6 +82,8 @@ func (p *place) watch(ctx context.Context, out io.Writer, workers *fleet) error 
 	freeze, stopFreezing := every(p.Freeze)
 	defer stopFreezing()
 	var said, answered = time.Time{}, time.Now()
+	var rows int64 // when it last got on
+	deaths := 0    // until then
 	for {
 		if err := workers.fill(p.Workers); err != nil {
 			return err
@@ -112,8 +114,12 @@ func (p *place) watch(ctx context.Context, out io.Writer, workers *fleet) error 
 		if st.Finished() {
 			return nil
 		}
-		if running, _, _, died := workers.counts(); died > 20*p.Workers {
-			return fmt.Errorf("fleet: workers end by themselves, %d so far, and %d are left", died, running)
+		_, _, _, died := workers.counts()
+		switch {
+		case st.Rows > rows:
+			rows, deaths = st.Rows, died
+		case died-deaths > 10*p.Workers:
+			return fmt.Errorf("fleet: %d workers have ended by themselves since it last got on", died-deaths)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -60,11 +59,7 @@ func worker(text string) error {
 		return err
 	}
 	rescuing := seq.Go(ctx, func() {
-		_ = w.RescueEvery(ctx, func(freed int, err error) {
-			if err != nil {
-				fmt.Fprintln(os.Stderr, "worker:", err) // the next time may do
-			}
-		})
+		_ = w.RescueEvery(ctx, nil) // where the database is down, the next time does
 	})
 	<-ctx.Done()
 	w.Stop()
