@@ -72,22 +72,19 @@ func TestWhatASliceAsksOfTheDatabase(t *testing.T) {
 // load, sample, release.
 const sliceStatements = 8
 
-// TestGrowthFigures measures what the documentation's page on growth says. It runs only
-// where RIVERJOB_FIGURES asks for it, with a server of its own.
-func TestGrowthFigures(t *testing.T) {
-	if os.Getenv("RIVERJOB_FIGURES") == "" {
-		t.Skip("set RIVERJOB_FIGURES=1 to measure")
-	}
-	s := newServer(t, "shared_preload_libraries=pg_stat_statements", "track_io_timing=off", "autovacuum=on", "checkpoint_timeout=1h")
-	p := newPlaceAt(t, s.dsn, nil)
-	exec(t, p.pool, "CREATE EXTENSION pg_stat_statements")
+// BenchmarkFigures measures what the documentation's page on growth says, on a server of
+// its own: run it once, with -benchtime 1x -v, and read what it logs.
+func BenchmarkFigures(b *testing.B) {
+	s := newServer(b, "shared_preload_libraries=pg_stat_statements", "track_io_timing=off", "autovacuum=on", "checkpoint_timeout=1h")
+	p := newPlaceAt(b, s.dsn, nil)
+	exec(b, p.pool, "CREATE EXTENSION pg_stat_statements")
 	const rows, ranges = 300_000, 20
-	p.rows(t, rows)
+	p.rows(b, rows)
 	q := p.query()
 	q.Page = cursor.PageConfig{}
-	folder, err := riverjob.OpenFolder(t.TempDir())
+	folder, err := riverjob.OpenFolder(b.TempDir())
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	var slices atomic.Int64
 	job := riverjob.Job[row, int64]{Name: "figures", Source: riverjob.FromQuery(q), Sink: folder, Every: cursor.Every{Items: 1500},
@@ -97,38 +94,38 @@ func TestGrowthFigures(t *testing.T) {
 		}}
 	wal := func() (n int64) {
 		if err := p.pool.QueryRow(context.Background(), "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").Scan(&n); err != nil {
-			t.Fatal(err)
+			b.Fatal(err)
 		}
 		return n
 	}
-	exec(t, p.pool, "SELECT pg_stat_statements_reset()")
+	exec(b, p.pool, "SELECT pg_stat_statements_reset()")
 	w0 := wal()
-	plan(t, p, job, ranges)
+	plan(b, p, job, ranges)
 	w1 := wal()
 	report := func(what string) {
-		t.Log(what)
+		b.Log(what)
 		list, err := p.pool.Query(context.Background(), `SELECT calls, round(total_exec_time::numeric, 1)::text, wal_bytes::text, regexp_replace(left(query, 110), '\s+', ' ', 'g')
 			FROM pg_stat_statements WHERE calls > 1 OR total_exec_time > 1 ORDER BY total_exec_time DESC LIMIT 40`)
 		if err != nil {
-			t.Fatal(err)
+			b.Fatal(err)
 		}
 		defer list.Close()
 		for list.Next() {
 			var calls int64
 			var ms, bytes, text string
 			if err := list.Scan(&calls, &ms, &bytes, &text); err != nil {
-				t.Fatal(err)
+				b.Fatal(err)
 			}
-			t.Logf("%7d calls %9s ms %9s bytes  %s", calls, ms, bytes, strings.TrimSpace(text))
+			b.Logf("%7d calls %9s ms %9s bytes  %s", calls, ms, bytes, strings.TrimSpace(text))
 		}
 	}
 	report(fmt.Sprintf("plan of %d ranges: %d bytes of WAL", ranges, w1-w0))
-	exec(t, p.pool, "SELECT pg_stat_statements_reset()")
+	exec(b, p.pool, "SELECT pg_stat_statements_reset()")
 	w := riverjob.NewWorker(p.Store, riverjob.Config{Slice: 30 * time.Millisecond}, job)
-	stop := start(t, w, p.client(t, w, func(c *river.Config) { c.FetchCooldown, c.FetchPollInterval = 100*time.Millisecond, time.Second }))
-	until(t, "the export", p.finished(t, "figures"))
+	stop := start(b, w, p.client(b, w, func(c *river.Config) { c.FetchCooldown, c.FetchPollInterval = 100*time.Millisecond, time.Second }))
+	until(b, "the export", p.finished(b, "figures"))
 	stop()
 	w2 := wal()
-	commits := p.int(t, "SELECT sum(seq) FROM pipeline_checkpoints")
+	commits := p.int(b, "SELECT sum(seq) FROM pipeline_checkpoints")
 	report(fmt.Sprintf("work: %d rows, %d slices, %d commits, %d bytes of WAL", rows, slices.Load(), commits, w2-w1))
 }
