@@ -2,7 +2,10 @@ package batch
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,18 +14,20 @@ import (
 )
 
 // A collector stands between a source, which runs in a goroutine of its own, and
-// the loop that takes batches of it. Window, Debounce and Lookup are made of it.
+// the loop that takes batches of it. Batches and Lookup are made of it.
 //
 // The source writes each item straight to its place in the current batch and
-// publishes it by raising size. All else happens under the mutex: the first item
-// of a batch, the one that fills it, errors, and every take. A take swaps size
-// for none and owns what it got; the source notices at its next item, when it
-// cannot raise size any more, and begins a new batch. So an item costs one
-// compare-and-swap where a mutex would cost two such operations.
+// publishes it by raising size. Everything more happens under the mutex: the first item
+// of a batch, the one that closes it, errors, and every take. A take of a batch that
+// is not closed swaps size for none and owns what it got; the source notices at its
+// next item, when it cannot raise size any more, and begins a new batch. So an item
+// costs one compare-and-swap where a mutex would cost two such operations.
 //
-// The source stops in two cases: when the batch is full, until the loop comes
-// for it, and with an item error in its hand, until the loop comes for that. So
-// it is never more than n items and one error ahead.
+// The source stops in two cases: when it has closed a batch, until the loop comes
+// for it, and with an item error in its hand, until the loop comes for that. An item
+// that is too heavy for the current batch closes it and begins the next one; so does
+// one that comes when the batch is due and only time bounds it, which the loop cannot
+// see while the body runs.
 //
 // The loop waits for a token in ready, for the timer, or for the end of ctx, and
 // then looks at what there is. Tokens and ticks only say "look": a stale one
@@ -30,34 +35,38 @@ import (
 //
 // The timer is not restarted for each item, nor even for each batch. It is armed
 // at the latest when a batch gets its first item; when it fires, the loop
-// compares the clock with since and either finds the batch due or arms the timer
+// compares the clock with the batch's and either finds it due or arms the timer
 // for what is left. An AfterFunc in its place would run in a goroutine that has
 // to be joined, for nothing: only the waiting loop can do anything with a batch
 // that is due.
 type collector[T any] struct {
-	n     int           // a batch is full at n
-	wait  time.Duration // a batch is due this long after since
-	renew bool          // each item renews since, not just a batch's first
-	keep  func(error) T // if set, an item error behind items stays there, as what keep makes of it
-	ready chan struct{} // holds a token when the source has changed what take would find
-	timer *time.Timer   // fires no later than since+wait while there is a batch
-	start time.Time     // what since counts from: time.Since is a third of time.Now
+	limits Limits[T]     // Items is at least 1
+	keep   func(error) T // if set, an item error behind items stays there, as what keep makes of it
+	each   bool          // each item has to be looked at, or its time taken
+	timed  bool          // its time taken
+	open   bool          // nothing but time and Last bounds a batch
+	ready  chan struct{} // holds a token when the source has changed what take would find
+	timer  *time.Timer   // fires no later than the batch is due, if time makes it due
+	start  time.Time     // what the times below count from: time.Since is a third of time.Now
 
 	// The source's own: the room of the batch it last wrote to, and how much of
 	// that is filled. The batch has been taken meanwhile if size is not filled.
 	own    []T
 	filled int64
+	weight int // of the current batch
 
 	size atomic.Int64 // items of buf that are published, or none
 
 	mu      sync.Mutex
 	room    sync.Cond     // the source waits here until the loop has come
 	buf     []T           // the room of the current batch
-	since   time.Duration // when the first (or with renew, the last) item of it came
+	first   time.Duration // when its first item came
+	latest  time.Duration // when its last item came, where Quiet is set
 	armed   bool          // the timer has been set and its tick has not been received
-	due     bool          // the batch is to be handed over, full or not
-	waiting bool          // the loop waits and nothing has been put into its hand
-	full    []T           // a full batch put into the hand of the waiting loop
+	due     bool          // the current batch is to be handed over as it is
+	closed  [][]T         // batches that nothing is added to any more
+	granted bool          // the first of closed is as good as yielded: the loop was waiting for it
+	waiting bool          // the loop waits and nothing has been closed for it
 	failed  error         // an item error that the source holds
 	ended   bool          // nothing more is accepted
 	crashed bool          // the source ended by a panic or Goexit
@@ -67,49 +76,44 @@ type collector[T any] struct {
 // none is the size when there is no batch: nothing has come since the last take.
 const none = -1
 
-// collect returns a stream of what a collector gathers from in.
-func collect[T any](ctx context.Context, in iter.Seq2[T, error], n int, wait time.Duration, renew bool, keep func(error) T) iter.Seq2[[]T, error] {
+// collect returns a stream of what a collector gathers from in. The limits are valid.
+func collect[T any](ctx context.Context, in iter.Seq2[T, error], limits Limits[T], keep func(error) T) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
 		if err := seq.ContextError(ctx); err != nil {
 			yield(nil, err) // without a source that would yield into the void
 			return
 		}
 		c := &collector[T]{
-			n: n, wait: wait, renew: renew, keep: keep,
+			limits: limits, keep: keep,
 			ready: make(chan struct{}, 1),
-			timer: time.NewTimer(wait),
+			timer: time.NewTimer(time.Hour),
 			start: time.Now(),
-			armed: true,
+			open:  limits.Items == 0 && limits.Weigh == nil,
+		}
+		c.timed = limits.Quiet > 0 || limits.Wait > 0 && c.open
+		c.each = c.timed || limits.Weigh != nil || limits.Last != nil
+		c.timer.Stop()
+		if c.limits.Items == 0 {
+			c.limits.Items = math.MaxInt
 		}
 		c.room.L = &c.mu
 		c.size.Store(none)
 		source := seq.Go(ctx, func() { c.fill(in) })
-		inBody := false
 		defer func() {
 			c.timer.Stop()
 			c.end(nil)
 			c.size.Store(none) // the source cannot publish any more
-			if inBody {        // it panicked or called Goexit: that goes on, whatever the source does
-				source.Wait()
-			} else {
-				source.Join()
-			}
+			source.Join()
 		}()
-		give := func(items []T, err error) bool {
-			inBody = true
-			more := yield(items, err)
-			inBody = false
-			return more
-		}
 		for {
 			items, err, ok := c.next(ctx)
 			if !ok {
 				if err != nil {
-					give(nil, err)
+					yield(nil, err)
 				}
 				return
 			}
-			if !give(items, err) {
+			if !yield(items, err) {
 				return
 			}
 		}
@@ -135,7 +139,7 @@ func (c *collector[T]) fill(in iter.Seq2[T, error]) {
 // put adds v to the batch and reports whether the source may go on.
 func (c *collector[T]) put(v T) bool {
 	i := c.filled
-	if c.renew || i >= int64(len(c.own))-1 {
+	if c.each || i >= int64(len(c.own))-1 {
 		return c.putSlow(v)
 	}
 	c.own[i] = v
@@ -146,45 +150,80 @@ func (c *collector[T]) put(v T) bool {
 	return true
 }
 
-// putSlow is put under the mutex. Where v fills the batch it hands that over or
-// waits until the loop comes for it.
+// putSlow is put under the mutex. Where v closes a batch it waits until the loop has
+// come for that.
 func (c *collector[T]) putSlow(v T) bool {
+	weight, last := c.look(v)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return false
 	}
 	i := c.size.Load()
+	tooHeavy := c.limits.Weigh != nil && i > 0 && weight > c.limits.Weight-c.weight
+	var now time.Duration // where it is needed
+	if c.timed || c.limits.Wait > 0 && (i == none || tooHeavy) {
+		now = time.Since(c.start)
+	}
+	if tooHeavy || c.open && i > 0 && c.isDue(now) {
+		c.close()
+		i = none
+	}
 	switch {
 	case i == none:
 		i = 0
-		c.own = make([]T, capacity(c.n, int(c.filled)))
-		c.buf = c.own
-		c.since = time.Since(c.start)
-		c.arm(c.wait)
+		c.begin(now)
 	case i == int64(len(c.own)):
-		c.own = make([]T, min(c.n, 2*len(c.own)))
+		c.own = make([]T, min(c.limits.Items, 2*len(c.own)))
 		copy(c.own, c.buf)
 		c.buf = c.own
 	}
-	if c.renew {
-		c.since = time.Since(c.start)
-	}
+	c.latest = now
 	c.own[i] = v
+	c.weight += weight
 	c.filled = i + 1
 	c.size.Store(c.filled)
-	if c.filled < int64(c.n) {
-		return true
+	if last || c.filled == int64(c.limits.Items) || c.limits.Weigh != nil && c.weight >= c.limits.Weight {
+		c.close()
 	}
+	return c.mayGoOn()
+}
+
+// begin makes room for a new batch, whose first item has come now.
+func (c *collector[T]) begin(now time.Duration) {
+	c.own = make([]T, capacity(c.limits.Items, int(c.filled)))
+	c.buf = c.own
+	c.weight = 0
+	c.first, c.latest = now, now
+	c.arm(now)
+}
+
+// look asks the callbacks about v. They run in the source's goroutine, without the mutex.
+func (c *collector[T]) look(v T) (weight int, last bool) {
+	if c.limits.Weigh != nil {
+		weight = c.limits.Weigh(v)
+		if weight < 0 {
+			panic(fmt.Sprintf("batch.Batches: Weigh must return at least 0, got %d", weight))
+		}
+	}
+	return weight, c.limits.Last != nil && c.limits.Last(v)
+}
+
+// close closes the current batch.
+func (c *collector[T]) close() {
+	c.closed = append(c.closed, c.cut())
 	if c.waiting {
 		// The loop has nothing in its hand: the batch is as good as yielded, and
 		// the source goes on while the loop's goroutine wakes up.
-		c.waiting = false
-		c.full = c.cut()
+		c.waiting, c.granted = false, true
 		c.wake()
-		return true
 	}
-	for c.size.Load() != none && !c.ended {
+}
+
+// mayGoOn waits until the loop has come for what is closed. It is false when nothing
+// more is accepted.
+func (c *collector[T]) mayGoOn() bool {
+	for !c.ended && (len(c.closed) > 1 || len(c.closed) == 1 && !c.granted) {
 		c.room.Wait()
 	}
 	return !c.ended
@@ -199,10 +238,33 @@ func (c *collector[T]) cut() []T {
 	return batch
 }
 
+// left returns how long it is from now until the current batch is due; ok is false
+// where no time makes it due.
+func (c *collector[T]) left(now time.Duration) (d time.Duration, ok bool) {
+	if c.limits.Wait > 0 {
+		d, ok = c.limits.Wait-(now-c.first), true
+	}
+	if c.limits.Quiet > 0 {
+		if quiet := c.limits.Quiet - (now - c.latest); !ok || quiet < d {
+			d, ok = quiet, true
+		}
+	}
+	return d, ok
+}
+
+// isDue reports whether time has made the current batch due.
+func (c *collector[T]) isDue(now time.Duration) bool {
+	d, ok := c.left(now)
+	return ok && d <= 0
+}
+
 // arm sets the timer, unless it runs: one that was set for an earlier batch fires
 // early and is then set anew.
-func (c *collector[T]) arm(d time.Duration) {
-	if !c.armed {
+func (c *collector[T]) arm(now time.Duration) {
+	if c.armed {
+		return
+	}
+	if d, ok := c.left(now); ok {
 		c.armed = true
 		c.timer.Reset(d)
 	}
@@ -297,13 +359,15 @@ func (c *collector[T]) take() (items []T, err error, state int) {
 	c.waiting = false
 	size := c.size.Load()
 	switch {
-	case c.full != nil:
-		items, c.full = c.full, nil
+	case len(c.closed) > 0:
+		items = c.closed[0]
+		c.closed = slices.Delete(c.closed, 0, 1)
+		c.granted = false
 	case c.crashed:
 		return nil, nil, over // the join tells what the source panicked with
 	case c.failed != nil:
 		err, c.failed = c.failed, nil
-	case size == int64(c.n), size > 0 && (c.due || c.ended):
+	case size > 0 && (c.due || c.ended):
 		items = c.cut()
 	case c.ended:
 		return nil, c.final, over
@@ -324,14 +388,13 @@ func (c *collector[T]) tick() {
 	if c.size.Load() == none {
 		return
 	}
-	if left := c.since + c.wait - time.Since(c.start); left > 0 {
-		c.arm(left)
-	} else {
-		c.due = true
+	now := time.Since(c.start)
+	if c.due = c.isDue(now); !c.due {
+		c.arm(now)
 	}
 }
 
-// capacity returns how much room a new batch gets: all that it can need up to
-// 1024 items, so that it is one allocation, and beyond that twice what the last
-// one needed, so that a huge n costs nothing while batches are small.
-func capacity(n, last int) int { return min(n, max(1024, 2*last)) }
+// capacity returns how much room a new batch gets: twice what the last one needed. So
+// a batch is one allocation where they stay alike in size, and a huge n costs nothing
+// while they are small.
+func capacity(n, last int) int { return min(n, max(16, 2*last)) }

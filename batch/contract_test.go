@@ -2,6 +2,7 @@ package batch_test
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"testing"
@@ -30,6 +31,21 @@ func chunks(n int) func([]int, seqtest.Then) [][]int {
 	}
 }
 
+// complete drops the groups that the source left incomplete.
+func complete[T any](in iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return seq.Catch(in, func(err error) (none T, _ error) {
+		if errors.Is(err, batch.ErrIncomplete) {
+			err = seq.ErrSkip
+		}
+		return none, err
+	})
+}
+
+// pairsOf is the model of groups of two, of which an odd last item is none.
+func pairsOf(items []int, _ seqtest.Then) [][]int {
+	return slices.Collect(slices.Chunk(items[:len(items)&^1], 2))
+}
+
 // TestBatchesKeepTheContract holds the stages that make slices to the contract of
 // streams. Unordered is for the item errors: they overtake the items that are
 // being collected.
@@ -56,6 +72,51 @@ func TestBatchesKeepTheContract(t *testing.T) {
 			Stage: func(ctx context.Context, in ints, _ probe) batches { return batch.Debounce(ctx, in, 2, time.Hour) },
 			Want:  chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
 		},
+		"Batches": {
+			Stage: func(ctx context.Context, in ints, _ probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Items: 2})
+			},
+			Want: chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
+		},
+		"Batches, weigh": {
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Weigh: func(x int) int { p.Call(x); return 5 }, Weight: 10})
+			},
+			Want: chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
+		},
+		"Batches, too heavy": { // an item closes the batch before it
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Weigh: func(x int) int { return 4 }, Weight: 7, Last: func(x int) bool { p.Call(x); return false }})
+			},
+			Want: func(items []int, then seqtest.Then) [][]int {
+				out := slices.Collect(slices.Chunk(items, 1))
+				if then == seqtest.Idles {
+					out = out[:max(0, len(out)-1)]
+				}
+				return out
+			},
+			ReadAhead: 2, Unordered: true, Flushes: true,
+		},
+		"Batches, last": {
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return batch.Batches(ctx, in, batch.Limits[int]{Last: func(x int) bool { p.Call(x); return x%2 == 0 }, Quiet: time.Hour, Wait: time.Hour})
+			},
+			Want: chunks(2), ReadAhead: 2, Unordered: true, Flushes: true,
+		},
+		"Gather": {
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return complete(batch.Gather(ctx, in, batch.JoinConfig{}, func(x int) int { p.Call(x); return (x - 1) / 2 },
+					func(group []int) bool { return len(group) == 2 }))
+			},
+			Want: pairsOf, ReadAhead: 17, Unordered: true,
+		},
+		"Gather, complete": {
+			Stage: func(ctx context.Context, in ints, p probe) batches {
+				return batch.Gather(ctx, in, batch.JoinConfig{}, func(x int) int { return x },
+					func(group []int) bool { p.Call(group[0]); return true })
+			},
+			Want: chunks(1), ReadAhead: 16,
+		},
 		"Uniq": {
 			Stage: func(ctx context.Context, in ints, p probe) batches {
 				twice := seq.Map(in, func(x int) ([]int, error) { return []int{x, x}, nil })
@@ -80,6 +141,7 @@ func TestStagesKeepTheContract(t *testing.T) {
 		return found, nil
 	}
 	first := func(x, _ int) (int, error) { return x, nil }
+	noWait := map[seqtest.Rule]string{seqtest.Errors: "an error of one stream does not wait for the items of the other"}
 	for name, c := range map[string]contract{
 		"Dedup": {
 			Stage: func(_ context.Context, in ints, p probe) ints {
@@ -125,6 +187,27 @@ func TestStagesKeepTheContract(t *testing.T) {
 				return seq.Map(groups, func(g batch.Group[int, int]) (int, error) { return g.Items[0], nil })
 			},
 			ReadAhead: 16,
+		},
+		"Join of two": {
+			Stage: func(ctx context.Context, in ints, p probe) ints {
+				key := func(x int) int {
+					if x < 0 { // of the other stream
+						return -x
+					}
+					p.Call(x)
+					return x
+				}
+				groups := batch.Join(ctx, batch.JoinConfig{MaxPending: 8}, key, in, seq.Of(-1, -2, -3, -4, -5, -6, -7, -8))
+				return seq.Map(complete(groups), func(g batch.Group[int, int]) (int, error) { return g.Items[0], nil })
+			},
+			ReadAhead: 4, ErrorsOvertake: true, Except: noWait,
+		},
+		"Join2": {
+			Stage: func(ctx context.Context, in ints, p probe) ints {
+				pairs := batch.Join2(ctx, batch.JoinConfig{MaxPending: 1}, seq.Of(1, 2, 3, 4, 5, 6, 7, 8), in, self, func(x int) int { p.Call(x); return x })
+				return seq.Map(complete(pairs), func(p batch.Pair[int, int, int]) (int, error) { return p.Right, nil })
+			},
+			ReadAhead: 1, ErrorsOvertake: true, Except: noWait,
 		},
 	} {
 		t.Run(name, func(t *testing.T) { seqtest.Test(t, c) })

@@ -12,6 +12,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 func identity[T any](v T) T { return v }
@@ -30,8 +31,8 @@ func TestDedup(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := seq.Collect(batch.Dedup(seq.Of(tc.in...), identity[int], batch.DedupConfig{Capacity: tc.capacity}))
-			if err != nil || !slices.Equal(got, tc.want) {
-				t.Errorf("got %v, %v, want %v", got, err, tc.want)
+			if d := cmp.Diff(tc.want, got); err != nil || d != "" {
+				t.Errorf("error %v; -want +got\n%s", err, d)
 			}
 		})
 	}
@@ -70,8 +71,8 @@ func TestDedupTTL(t *testing.T) {
 			}
 			at = append(at, time.Since(start))
 		}
-		if want := []time.Duration{0, 10 * time.Second, 20 * time.Second}; !slices.Equal(at, want) {
-			t.Errorf("passed at %v, want %v", at, want)
+		if d := cmp.Diff([]time.Duration{0, 10 * time.Second, 20 * time.Second}, at); d != "" {
+			t.Errorf("passed at: -want +got\n%s", d)
 		}
 	})
 }
@@ -90,8 +91,8 @@ func TestDedupErrorsAndReuse(t *testing.T) {
 		for v, err := range out {
 			got = append(got, fmt.Sprint(v, err))
 		}
-		if want := "[1 <nil> 0 item 2: no 0 item 2: no 3 <nil> 0 final error]"; fmt.Sprint(got) != want {
-			t.Errorf("got %v, want %s", got, want)
+		if d := cmp.Diff([]string{"1 <nil>", "0 item 2: no", "0 item 2: no", "3 <nil>", "0 final error"}, got); d != "" {
+			t.Errorf("-want +got\n%s", d)
 		}
 	}
 }
@@ -133,8 +134,8 @@ func TestUniq(t *testing.T) {
 	in := []string{"b", "A", "a", "B", "c"}
 	given := slices.Clone(in)
 	got, err := batch.Uniq(func(s string) string { return string(s[0] | 0x20) })(in)
-	if want := []string{"b", "A", "c"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v, want %v", got, err, want)
+	if d := cmp.Diff([]string{"b", "A", "c"}, got); err != nil || d != "" {
+		t.Errorf("error %v; -want +got\n%s", err, d)
 	}
 	got = append(got, "x")
 	got[0] = "y"

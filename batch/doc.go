@@ -3,11 +3,13 @@
 // come before.
 //
 //   - [Size], [Window] and [Debounce] make slices of items, by number alone, by
-//     number and age, or by number and silence. [Uniq] drops repetitions within one.
+//     number and age, or by number and silence; [Batches] by weight, too, and by what an
+//     item says. [Uniq] drops repetitions within one.
 //   - [Dedup] drops repetitions within a stream, as far back as its memory goes.
 //   - [Loader] is for workers: each loads one key, and all share few requests and a
 //     cache. [Lookup] is for a stream: it asks for the keys of many items at once.
-//   - [Join] and [Join2] wait for what several streams have for one key.
+//   - [Gather] waits for all items of one key in one stream, [Join] and [Join2] for
+//     what several streams have for one key.
 //
 // The stages keep the contract of package [example.com/pipeline/seq]. All memory is
 // bounded, and what a bound or a time limit pushes out of a join comes out as an
@@ -19,6 +21,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -58,4 +61,29 @@ func checkNotNegative(stage, name string, d time.Duration) {
 	if d < 0 {
 		panic(fmt.Sprintf("batch.%s: %s must not be negative, got %v", stage, name, d))
 	}
+}
+
+// name prints a key for an error message: enough to recognize it.
+func name(key any) string {
+	const most = 80
+	if text, ok := key.(string); ok {
+		return clip(text, most)
+	}
+	return clip(fmt.Sprint(key), most)
+}
+
+// clip cuts a text after so many bytes.
+func clip(text string, most int) string {
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// plural prints a number of things.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"example.com/pipeline/batch"
@@ -63,6 +64,30 @@ func ExampleDebounce() {
 	// Output:
 	// build after changes of [main.go~ main.go]
 	// build after changes of [go.mod]
+}
+
+// A queue takes ten messages of 256 kB together, and an alarm should not wait for others.
+func ExampleBatches() {
+	ctx := context.Background()
+	messages := seq.Of("a", strings.Repeat("b", 200_000), strings.Repeat("c", 100_000), "alarm", "d")
+	limits := batch.Limits[string]{
+		Items:  10,
+		Weigh:  func(m string) int { return len(m) },
+		Weight: 256_000,
+		Last:   func(m string) bool { return m == "alarm" },
+		Wait:   time.Second,
+	}
+	for send, err := range batch.Batches(ctx, messages, limits) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(len(send), "messages, the last one has", len(send[len(send)-1]), "bytes")
+	}
+	// Output:
+	// 2 messages, the last one has 200000 bytes
+	// 2 messages, the last one has 5 bytes
+	// 1 messages, the last one has 1 bytes
 }
 
 func ExampleUniq() {
@@ -158,8 +183,34 @@ func ExampleLoader_LoadMany() {
 	// Output:
 	// SELECT … WHERE id IN [3 8 1]
 	// map[1:Ann 3:Cid]
-	// batch: not found: key 8
+	// batch: 1 key failed: key 8: not found
 	// true
+}
+
+// A fetch that knows which keys failed says so, and the others are served.
+func ExampleKeyErrors() {
+	ctx := context.Background()
+	errLocked := errors.New("account is locked")
+	fetch := func(_ context.Context, ids []int) (map[int]string, error) {
+		names, failed := map[int]string{}, batch.KeyErrors[int]{}
+		for _, id := range ids {
+			if id == 2 {
+				failed[id] = errLocked
+			} else {
+				names[id] = fmt.Sprint("user ", id)
+			}
+		}
+		return names, failed
+	}
+	loader := batch.NewLoader(ctx, fetch, batch.LoaderConfig{})
+	names, err := loader.LoadMany(ctx, []int{1, 2, 3})
+	fmt.Println(names)
+	if failed, ok := errors.AsType[batch.KeyErrors[int]](err); ok {
+		fmt.Println(failed[2])
+	}
+	// Output:
+	// map[1:user 1 3:user 3]
+	// account is locked
 }
 
 // After a write, the loader is told the new value, or to forget the old one.
@@ -221,6 +272,38 @@ func ExampleJoin() {
 	// Output:
 	// a.go is complete: [{a.go lint ok} {a.go test ok}]
 	// b.go is incomplete: [{b.go lint failed}] from [0]
+}
+
+// One object waits for the results of several pipelines: it is sent into all of them,
+// and what comes out is gathered by its id.
+func ExampleGather() {
+	ctx := context.Background()
+	type part struct {
+		id   int
+		text string
+	}
+	find := func(what string) seq.Stage[int, part] {
+		return func(ids iter.Seq2[int, error]) iter.Seq2[part, error] {
+			return seq.MapConcurrent(ctx, ids, 4, func(_ context.Context, id int) (part, error) {
+				return part{id, fmt.Sprint(what, " of ", id)}, nil
+			})
+		}
+	}
+	parts := seq.Broadcast(ctx, seq.Of(1, 2, 3), find("price"), find("stock"))
+	pages := batch.Gather(ctx, parts, batch.JoinConfig{TTL: time.Minute},
+		func(p part) int { return p.id },
+		func(page []part) bool { return len(page) == 2 })
+	for page, err := range pages {
+		if err != nil {
+			fmt.Println(err) // incomplete: seq.FailedItem returns the parts that came
+			continue
+		}
+		fmt.Println("page", page[0].id, "has", len(page), "parts")
+	}
+	// Unordered output:
+	// page 1 has 2 parts
+	// page 2 has 2 parts
+	// page 3 has 2 parts
 }
 
 func ExampleJoin2() {

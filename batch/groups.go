@@ -1,44 +1,72 @@
 package batch
 
 import (
-	"fmt"
 	"slices"
 	"sort"
 	"time"
 )
 
-// groups holds the pending groups of a join, by key and by age.
+// groups holds the groups that wait, by key and by age.
+//
+// There are two ages. By the clock a group is as old as its first item; that is for
+// TTL. What is evicted must not depend on the clock, since streams are read at any
+// speed: so each stream counts its own items, and an item is as old as its number.
+// Where one stream has given many more than another, because their keys come in
+// different order, new items of the slow one would pass for old: therefore synchronize
+// sets all counters to the largest one when every stream is held up, which is a
+// point that does not depend on speed either.
 type groups[K comparable, T any] struct {
-	streams int
-	pending int
 	// byKey holds each key's groups, oldest first. A stream's items go to them in
 	// this order, so those that have an item of it are always the first ones; a
 	// group that is complete, or the oldest of all, is the first of its key.
-	byKey          map[K][]*group[K, T]
-	oldest, newest *group[K, T]
-	timed          bool // whether ages are asked for, which costs a reading of the clock
-	start          time.Time
+	byKey  map[K][]*group[K, T]
+	lines  []line[K, T]
+	gather bool // a key has one group, for all its items; the first of them puts it into the line
+	count  int  // of the groups
+	timed  bool // whether ages by the clock are asked for, which costs a reading of it
+	start  time.Time
 }
 
-// A group is a Group that waits, in the list of all by age.
+// A group is a Group that waits.
 type group[K comparable, T any] struct {
 	Group[K, T]
-	since        time.Duration // when it began, since start
-	older, newer *group[K, T]
+	since time.Duration // when it began, since start
+	gone  bool
 }
 
-func newGroups[K comparable, T any](streams int, timed bool) *groups[K, T] {
-	return &groups[K, T]{streams: streams, byKey: make(map[K][]*group[K, T]), timed: timed, start: time.Now()}
+// A line is the groups that have an item of one stream, in the order of its items.
+// Groups leave it from anywhere: they stay in the list, empty, until they are at its
+// head or it would have to grow.
+type line[K comparable, T any] struct {
+	members []member[K, T]
+	first   int   // members before this one are empty
+	held    int   // members that have not left
+	count   int64 // the number of the newest item
 }
 
-// add puts an item into the first group of key that has none of its stream, a new
-// one if need be, and returns that group.
-func (gs *groups[K, T]) add(key K, v from[T]) *group[K, T] {
+type member[K comparable, T any] struct {
+	group  *group[K, T]
+	number int64
+}
+
+func newGroups[K comparable, T any](streams int, gather, timed bool) *groups[K, T] {
+	return &groups[K, T]{
+		byKey: make(map[K][]*group[K, T]), lines: make([]line[K, T], streams),
+		gather: gather, timed: timed, start: time.Now(),
+	}
+}
+
+// add puts an item into its group, a new one if need be, and returns that: the first
+// one of key that has none of its stream, or of a Gather the only one.
+func (gs *groups[K, T]) add(key K, stream int, item T) *group[K, T] {
 	queue := gs.byKey[key]
-	i := sort.Search(len(queue), func(i int) bool {
-		_, has := slices.BinarySearch(queue[i].From, v.stream)
-		return !has
-	})
+	i := 0
+	if !gs.gather {
+		i = sort.Search(len(queue), func(i int) bool {
+			_, has := slices.BinarySearch(queue[i].From, stream)
+			return !has
+		})
+	}
 	var g *group[K, T]
 	if i < len(queue) {
 		g = queue[i]
@@ -48,42 +76,37 @@ func (gs *groups[K, T]) add(key K, v from[T]) *group[K, T] {
 			gs.byKey[key] = append(queue, g)
 		}
 	}
-	at, _ := slices.BinarySearch(g.From, v.stream)
-	g.Items = slices.Insert(g.Items, at, v.item)
-	g.From = slices.Insert(g.From, at, v.stream)
+	if gs.gather {
+		if g.Items = append(g.Items, item); len(g.Items) > 1 {
+			return g
+		}
+		g.From = append(g.From, stream)
+	} else {
+		at, _ := slices.BinarySearch(g.From, stream)
+		g.Items = slices.Insert(g.Items, at, item)
+		g.From = slices.Insert(g.From, at, stream)
+	}
+	gs.lines[stream].push(g)
 	return g
 }
 
-// begin makes a group of key, the newest of all.
+// begin makes a group of key.
 func (gs *groups[K, T]) begin(key K) *group[K, T] {
-	g := &group[K, T]{older: gs.newest}
-	g.Group = Group[K, T]{Key: key, Items: make([]T, 0, gs.streams), From: make([]int, 0, gs.streams)}
+	g := &group[K, T]{Group: Group[K, T]{Key: key, Items: make([]T, 0, len(gs.lines)), From: make([]int, 0, len(gs.lines))}}
 	if gs.timed {
 		g.since = time.Since(gs.start)
 	}
-	if gs.newest == nil {
-		gs.oldest = g
-	} else {
-		gs.newest.newer = g
-	}
-	gs.newest = g
-	gs.pending++
+	gs.count++
 	return g
 }
 
 // remove removes g, which is the first group of its key.
 func (gs *groups[K, T]) remove(g *group[K, T]) {
-	if g.older == nil {
-		gs.oldest = g.newer
-	} else {
-		g.older.newer = g.newer
+	g.gone = true
+	gs.count--
+	for _, stream := range g.From {
+		gs.lines[stream].held--
 	}
-	if g.newer == nil {
-		gs.newest = g.older
-	} else {
-		g.newer.older = g.older
-	}
-	gs.pending--
 	switch queue := gs.byKey[g.Key]; {
 	case len(queue) == 1:
 		delete(gs.byKey, g.Key)
@@ -93,30 +116,77 @@ func (gs *groups[K, T]) remove(g *group[K, T]) {
 	}
 }
 
+// oldest returns the group with the oldest item, or nil; of several streams' items
+// with the same number the first stream's counts.
+func (gs *groups[K, T]) oldest() (oldest *group[K, T]) {
+	var number int64
+	for i := range gs.lines {
+		if e := gs.lines[i].head(); e.group != nil && (oldest == nil || e.number < number) {
+			oldest, number = e.group, e.number
+		}
+	}
+	return oldest
+}
+
+// oldestByClock returns the group that began first, or nil. It is the head of one
+// of the lines: what is before it there began before it.
+func (gs *groups[K, T]) oldestByClock() (oldest *group[K, T]) {
+	for i := range gs.lines {
+		if g := gs.lines[i].head().group; g != nil && (oldest == nil || g.since < oldest.since) {
+			oldest = g
+		}
+	}
+	return oldest
+}
+
 // age returns how long ago g began.
 func (gs *groups[K, T]) age(g *group[K, T]) time.Duration { return time.Since(gs.start) - g.since }
 
-// An incompleteError is ErrIncomplete for one group.
-type incompleteError struct {
-	key       any
-	got, want int
-	why       string
+// synchronize makes what comes from now on newer than all that is there.
+func (gs *groups[K, T]) synchronize() {
+	var newest int64
+	for i := range gs.lines {
+		newest = max(newest, gs.lines[i].count)
+	}
+	for i := range gs.lines {
+		gs.lines[i].count = newest
+	}
 }
 
-func (e *incompleteError) Error() string {
-	return fmt.Sprintf("%v: key %v has items of %d of %d streams: %s", ErrIncomplete, e.key, e.got, e.want, e.why)
+// push adds g, to which the stream has just given an item.
+func (l *line[K, T]) push(g *group[K, T]) {
+	if len(l.members) == cap(l.members) {
+		l.tidy()
+	}
+	l.count++
+	l.held++
+	l.members = append(l.members, member[K, T]{g, l.count})
 }
 
-func (e *incompleteError) Unwrap() error { return ErrIncomplete }
-
-// A pendingError is the end of ctx with what a join dropped then.
-type pendingError struct {
-	pending int
-	err     error
+// tidy makes room for as many members as there are, in the memory of those that have
+// left if that is enough and not far too much.
+func (l *line[K, T]) tidy() {
+	old := l.members
+	l.members = old[:0]
+	if 2*l.held >= cap(old) || 8*l.held+64 < cap(old) {
+		l.members = make([]member[K, T], 0, 2*l.held+8)
+	}
+	for _, e := range old[l.first:] {
+		if !e.group.gone {
+			l.members = append(l.members, e)
+		}
+	}
+	clear(old[min(len(l.members), len(old)):])
+	l.first = 0
 }
 
-func (e *pendingError) Error() string {
-	return fmt.Sprintf("batch: join cut short with %d groups pending: %v", e.pending, e.err)
+// head returns the oldest member that has not left, or none.
+func (l *line[K, T]) head() (none member[K, T]) {
+	for ; l.first < len(l.members); l.first++ {
+		if e := l.members[l.first]; !e.group.gone {
+			return e
+		}
+		l.members[l.first] = none
+	}
+	return none
 }
-
-func (e *pendingError) Unwrap() error { return e.err }

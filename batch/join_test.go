@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // tell describes what a Join yields: a group, a partial group or an error.
@@ -27,6 +29,15 @@ func tell(g batch.Group[int, int], err error) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%d: %v of %v", g.Key, g.Items, g.From)
+}
+
+// cutText is the error of a ctx that was cancelled while so many groups were pending.
+func cutText(pending int) string {
+	s := "s"
+	if pending == 1 {
+		s = ""
+	}
+	return fmt.Sprintf("batch: cut short with %d group%s pending: context canceled", pending, s)
 }
 
 // hundreds is the key of an item.
@@ -53,43 +64,143 @@ func TestJoin(t *testing.T) {
 				"22ms partial 1: [102 122] of [0 2]",
 				"22ms partial 3: [301 311] of [0 1]",
 			}
-			if !slices.Equal(got, want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("-want +got\n%s", d)
 			}
 		}
 	})
 }
 
-// A stream that is far ahead holds nobody up: its groups wait up to MaxPending.
+// A stream that is ahead waits for one that is late, however late that is: every
+// group is complete, and no more is held than MaxPending allows.
 func TestJoinFarAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const n = 10_000
-		ahead := seq.Map(numbers(n), func(x int) (int, error) { return 100 * x, nil })
-		slow := func(yield func(int, error) bool) {
-			time.Sleep(time.Minute)
-			ahead(yield)
+	for _, tc := range []struct{ n, pending int }{{3, 2}, {3, 1}, {65_537, 0}, {1_000_000, 64}} {
+		if testing.Short() {
+			tc.n = min(tc.n, 100_000)
 		}
-		whole, partial := 0, 0
-		for g, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: 1000}, hundreds, slow, ahead) {
-			if part, ok := seq.FailedItem[batch.Group[int, int]](err); ok {
-				if partial < n-1000 && (part.Key != partial || !strings.Contains(err.Error(), "MaxPending")) {
-					t.Fatalf("partial group %d is %v: %v, want the oldest first", partial, part, err)
+		synctest.Test(t, func(t *testing.T) {
+			given := [2]int{}
+			ahead := seq.Tap(numbers(tc.n), func(int, error) { given[0]++ })
+			late := seq.Tap(seq.Concat(func(func(int, error) bool) { time.Sleep(time.Hour) }, numbers(tc.n)), func(x int, _ error) {
+				given[1]++
+				if x%(tc.n/3) == 0 {
+					time.Sleep(time.Minute)
 				}
-				partial++
-				continue
+			})
+			most := max(1, tc.pending/2)
+			if tc.pending == 0 {
+				most = 65_536 / 2
 			}
-			if err != nil {
-				t.Fatal(err)
+			whole := 0
+			for p, err := range batch.Join2(t.Context(), batch.JoinConfig{MaxPending: tc.pending}, ahead, late, identity[int], identity[int]) {
+				if err != nil {
+					t.Fatalf("%d items, MaxPending %d: %v", tc.n, tc.pending, err)
+				}
+				if p.Left != whole || p.Right != whole {
+					t.Fatalf("pair %d is %v", whole, p)
+				}
+				whole++
+				if whole%1000 == 0 {
+					synctest.Wait()
+					if ahead := given[0] - whole; ahead > most {
+						t.Fatalf("the stream that is ahead has given %d more than have come out, want %d at most", ahead, most)
+					}
+				}
 			}
-			if whole++; g.Items[0] != g.Items[1] {
-				t.Fatalf("group %v", g)
+			if whole != tc.n {
+				t.Errorf("%d pairs of %d", whole, tc.n)
+			}
+		})
+	}
+}
+
+// What a join keeps of a million pairs does not grow with them.
+func TestJoinMemory(t *testing.T) {
+	var heap [2]uint64
+	n := 0
+	join := batch.Join2(t.Context(), batch.JoinConfig{MaxPending: 64}, numbers(1_000_001), numbers(1_000_001), identity[int], identity[int])
+	for _, err := range join {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 1000 || n == 1_000_000 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			heap[min(1, n/10_000)] = m.HeapAlloc
+		}
+		n++
+	}
+	if heap[1] > heap[0]+100_000 {
+		t.Errorf("%d bytes are in use after 1,000 pairs, %d after a million", heap[0], heap[1])
+	}
+}
+
+// What goes before its time says why.
+func TestJoinErrors(t *testing.T) {
+	var got []string
+	for _, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: 2}, hundreds, seq.Of(100, 200, 300, 400), seq.Of(311)) {
+		if err == nil {
+			t.Error("a group is complete")
+			continue
+		}
+		got = append(got, err.Error())
+	}
+	want := []string{
+		// 100 and 311 are held, and both streams are held up.
+		"item {1 [100] [0]}: batch: incomplete group: key 1 has items of 1 of 2 streams: " +
+			"it was the oldest when every stream was held up by its part of MaxPending; a larger MaxPending holds more",
+		// Now 200, and 311 is older than that; then its stream is at its end.
+		"item {3 [311] [1]}: batch: incomplete group: key 3 has items of 1 of 2 streams: " +
+			"it was the oldest when every stream was held up by its part of MaxPending; a larger MaxPending holds more",
+		"item {2 [200] [0]}: batch: incomplete group: key 2 has items of 1 of 2 streams: a stream that has nothing for it has ended",
+		"item {3 [300] [0]}: batch: incomplete group: key 3 has items of 1 of 2 streams: a stream that has nothing for it has ended",
+		"item {4 [400] [0]}: batch: incomplete group: key 4 has items of 1 of 2 streams: a stream that has nothing for it has ended",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+// The same streams make the same groups at any speed, complete and incomplete ones,
+// also where keys are in different orders, come twice or are missing.
+func TestJoinSpeedDoesNotMatter(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 13))
+		cfg := batch.JoinConfig{MaxPending: 1 + r.IntN(12)}
+		streams := make([][]int, 1+r.IntN(4))
+		for i := range streams {
+			for n := range r.IntN(60) {
+				streams[i] = append(streams[i], 100*(n/2+r.IntN(6))+10*i)
 			}
 		}
-		// Every item comes out, in whichever of the two ways.
-		if 2*whole+partial != 2*n {
-			t.Errorf("%d groups and %d partial ones of %d items", whole, partial, 2*n)
+		outcome := func() (out []string) {
+			synctest.Test(t, func(t *testing.T) {
+				ins := make([]ints, len(streams))
+				for i, items := range streams {
+					pace := time.Duration(r.IntN(3)) * time.Second // 0 is as fast as it can
+					var list []arrival[int]
+					for _, item := range items {
+						list = append(list, arrival[int]{after: pace * time.Duration(r.IntN(4)), item: item})
+					}
+					ins[i] = arrivals(list...)
+				}
+				body := time.Duration(r.IntN(2)) * time.Second
+				for g, err := range batch.Join(t.Context(), cfg, hundreds, ins...) {
+					out = append(out, tell(g, err))
+					time.Sleep(body)
+				}
+			})
+			slices.Sort(out)
+			return out
 		}
-	})
+		want := outcome()
+		for range 4 {
+			if got := outcome(); !slices.Equal(got, want) {
+				t.Fatalf("seed %d, MaxPending %d, streams %v: at two speeds\n%s", seed, cfg.MaxPending, streams, cmp.Diff(want, got))
+			}
+		}
+	}
 }
 
 // Many items of one key from one stream queue in order, and fast enough for any
@@ -135,8 +246,8 @@ func TestJoinTTL(t *testing.T) {
 				got = append(got, fmt.Sprint(time.Since(start), " ", tell(g, err)))
 				time.Sleep(tc.body)
 			}
-			if strings.Join(got, ", ") != tc.want {
-				t.Errorf("sweep %v, body %v:\n got %s\nwant %s", tc.sweep, tc.body, strings.Join(got, ", "), tc.want)
+			if d := cmp.Diff(strings.Split(tc.want, ", "), got); d != "" {
+				t.Errorf("sweep %v, body %v: -want +got\n%s", tc.sweep, tc.body, d)
 			}
 		}
 	})
@@ -150,7 +261,7 @@ func TestJoinTTLUnderLoad(t *testing.T) {
 		var partial []string
 		whole := 0
 		start := time.Now()
-		for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 99500 * ms}, hundreds, a, b) {
+		for g, err := range batch.Join(t.Context(), batch.JoinConfig{TTL: 99500 * ms, MaxPending: 32}, hundreds, a, b) {
 			if err != nil {
 				partial = append(partial, fmt.Sprint(time.Since(start), " ", tell(g, err)))
 			} else {
@@ -173,8 +284,8 @@ func TestJoinFinalError(t *testing.T) {
 		for g, err := range batch.Join(t.Context(), batch.JoinConfig{}, hundreds, a, b) {
 			got = append(got, tell(g, err))
 		}
-		if want := "partial 1: [100] of [0], partial 2: [200] of [1], final error"; strings.Join(got, ", ") != want {
-			t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
+		if d := cmp.Diff([]string{"partial 1: [100] of [0]", "partial 2: [200] of [1]", "final error"}, got); d != "" {
+			t.Errorf("-want +got\n%s", d)
 		}
 	})
 }
@@ -214,8 +325,8 @@ func TestJoinCutInBody(t *testing.T) {
 		got = append(got, tell(g, err))
 		cancel()
 	}
-	if want := "partial 1: [100] of [0], batch: join cut short with 2 groups pending: context canceled"; strings.Join(got, ", ") != want {
-		t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
+	if d := cmp.Diff([]string{"partial 1: [100] of [0]", "batch: cut short with 2 groups pending: context canceled"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }
 
@@ -240,181 +351,7 @@ func TestJoin2(t *testing.T) {
 		got = append(got, fmt.Sprint(p.Key, p.Left, p.Right))
 	}
 	slices.Sort(got)
-	if want := "[a{a Al} 1 a{a Ann} 1 b[{b Bob}] [0] g[7] [1]]"; fmt.Sprint(got) != want {
-		t.Errorf("got %v, want %s", got, want)
-	}
-}
-
-// A joinRun is one random run of a Join.
-type joinRun struct {
-	cfg     batch.JoinConfig
-	streams [][]arrival[int]
-	cancel  time.Duration
-	stop    int // the output with which the loop is left
-}
-
-func newJoinRun(seed uint64) joinRun {
-	r := rand.New(rand.NewPCG(seed, 8))
-	pause := func(most time.Duration) time.Duration { return 1 + time.Duration(r.Int64N(int64(most))) }
-	run := joinRun{
-		cfg: batch.JoinConfig{
-			TTL:        time.Duration(r.IntN(2)) * pause(40*time.Second),
-			Sweep:      time.Duration(r.IntN(2)) * pause(10*time.Second),
-			MaxPending: r.IntN(8),
-		},
-		streams: make([][]arrival[int], 1+r.IntN(4)),
-		cancel:  pause(400 * time.Second),
-		stop:    r.IntN(80),
-	}
-	for i := range run.streams {
-		for n := range r.IntN(25) {
-			a := arrival[int]{after: pause(10 * time.Second), item: 100*r.IntN(5) + 10*i + n%10}
-			switch r.IntN(60) {
-			case 0, 1:
-				a = arrival[int]{after: a.after, err: errItem}
-			case 2:
-				a = arrival[int]{after: a.after, err: errFinal}
-			}
-			run.streams[i] = append(run.streams[i], a)
-		}
-	}
-	return run
-}
-
-// model returns what has to come out of the run, and when. Groups are a slice by
-// age; each item goes to the first one of its key that lacks its stream.
-func (run joinRun) model() (out []string) {
-	type group struct {
-		since time.Duration
-		key   int
-		items map[int]int
-	}
-	var (
-		groups []*group
-		now    time.Duration
-		alarm  time.Duration // 0 means none
-		at     = make([]int, len(run.streams))
-		next   = make([]time.Duration, len(run.streams))
-		most   = run.cfg.MaxPending
-	)
-	if most == 0 {
-		most = 65_536
-	}
-	give := func(s string) { out = append(out, fmt.Sprint(now, " ", s)) }
-	text := func(g *group) string {
-		var items, from []int
-		for s := range run.streams {
-			if v, ok := g.items[s]; ok {
-				items, from = append(items, v), append(from, s)
-			}
-		}
-		return fmt.Sprintf("%d: %v of %v", g.key, items, from)
-	}
-	release := func(due func(*group) bool) {
-		for len(groups) > 0 && due(groups[0]) {
-			give("partial " + text(groups[0]))
-			groups = groups[1:]
-		}
-	}
-	all := func(*group) bool { return true }
-	for i, s := range run.streams {
-		if len(s) > 0 {
-			next[i] = s[0].after
-		}
-	}
-	for {
-		if alarm == 0 && run.cfg.TTL > 0 && len(groups) > 0 {
-			alarm = now + max(groups[0].since+run.cfg.TTL-now, run.cfg.Sweep)
-		}
-		first := -1
-		for i, s := range run.streams {
-			if at[i] < len(s) && (first < 0 || next[i] < next[first]) {
-				first = i
-			}
-		}
-		switch {
-		case first < 0:
-			release(all)
-			return out
-		case run.cancel < next[first] && (alarm == 0 || run.cancel < alarm):
-			now = run.cancel
-			give(fmt.Sprintf("batch: join cut short with %d groups pending: context canceled", len(groups)))
-			return out
-		case alarm > 0 && alarm < next[first]:
-			now, alarm = alarm, 0
-			release(func(g *group) bool { return now-g.since >= run.cfg.TTL })
-			continue
-		}
-		now = next[first]
-		a := run.streams[first][at[first]]
-		if at[first]++; at[first] < len(run.streams[first]) {
-			next[first] += run.streams[first][at[first]].after
-		}
-		switch {
-		case a.err == errItem:
-			give(a.err.Error())
-			continue
-		case a.err != nil:
-			release(all)
-			give(a.err.Error())
-			return out
-		}
-		i := slices.IndexFunc(groups, func(g *group) bool {
-			_, has := g.items[first]
-			return g.key == hundreds(a.item) && !has
-		})
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, &group{now, hundreds(a.item), map[int]int{}})
-		}
-		groups[i].items[first] = a.item
-		if len(groups[i].items) == len(run.streams) {
-			give(text(groups[i]))
-			groups = slices.Delete(groups, i, i+1)
-		} else if len(groups) > most {
-			give("partial " + text(groups[0]))
-			groups = groups[1:]
-		}
-	}
-}
-
-// run runs it for real.
-func (run joinRun) run(t *testing.T) (out []string) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		defer time.AfterFunc(run.cancel, cancel).Stop()
-		ins := make([]ints, len(run.streams))
-		for i, s := range run.streams {
-			ins[i] = arrivals(s...)
-		}
-		start := time.Now()
-		for g, err := range batch.Join(ctx, run.cfg, hundreds, ins...) {
-			out = append(out, fmt.Sprint(time.Since(start), " ", tell(g, err)))
-			if len(out)-1 == run.stop {
-				break
-			}
-		}
-	})
-	return out
-}
-
-// TestJoinSchedules runs 3,000 random schedules of several streams against the
-// model. Since every item comes out of the model once, it does so of the Join.
-func TestJoinSchedules(t *testing.T) {
-	count := uint64(3000)
-	if testing.Short() {
-		count = 300
-	}
-	for seed := range count {
-		run := newJoinRun(seed)
-		want := run.model()
-		got := run.run(t)
-		if len(want) > run.stop {
-			want = want[:run.stop+1]
-		}
-		if !slices.Equal(got, want) {
-			t.Fatalf("seed %d: %+v\ngot\n%s\nwant\n%s", seed, run, strings.Join(got, "\n"), strings.Join(want, "\n"))
-		}
+	if d := cmp.Diff([]string{"a{a Al} 1", "a{a Ann} 1", "b[{b Bob}] [0]", "g[7] [1]"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }

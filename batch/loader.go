@@ -2,24 +2,11 @@ package batch
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"example.com/pipeline/seq"
 )
-
-// ErrNotFound says that fetch left a key out of its result. What [Loader] and
-// [Lookup] return Is ErrNotFound and names the key.
-var ErrNotFound = errors.New("batch: not found")
-
-// A notFoundError is ErrNotFound for one key.
-type notFoundError struct{ key any }
-
-func (e *notFoundError) Error() string { return fmt.Sprintf("%v: key %v", ErrNotFound, e.key) }
-func (e *notFoundError) Unwrap() error { return ErrNotFound }
 
 // LoaderConfig says how a [Loader] gathers and remembers. The zero value works.
 type LoaderConfig struct {
@@ -69,9 +56,10 @@ type LoaderStats struct {
 // fetch runs in a goroutine of its own under the ctx of the loader, never under
 // a caller's: a caller whose ctx ends leaves alone. It may keep and change the
 // keys; the map must be left alone once returned. Keys in it that nobody asked for
-// are ignored, a nil map holds none. Where fetch returns an error all loads of the
-// batch return it as it is, and its map is not looked at. Neither errors nor
-// ErrNotFound are cached: the next load asks again. A panic in fetch is panicked
+// are ignored, a nil map holds none. Where fetch returns [KeyErrors], the keys in it
+// fail, each with its own error, and the others are served. Where it returns another
+// error all loads of the batch return that as it is, and its map is not looked at.
+// Neither errors nor ErrNotFound are cached: the next load asks again. A panic in fetch is panicked
 // anew in each goroutine that waits for it, as a [*seq.PanicError], and a Goexit
 // ends each of them.
 //
@@ -118,17 +106,19 @@ type request[K comparable, V any] struct {
 	slots []int32 // numbers of the keys' entries
 	loads int     // that joined while it was open
 	timer *time.Timer
-	task  *seq.Task // runs fetch
 
-	wake    chan struct{} // closed when done is, or when the loader's ctx ends
-	woken   sync.Once     // closes wake
-	unwatch func() bool   // ends the wait for the end of the loader's ctx
+	wake     chan struct{} // closed when done is, or when the loader's ctx ends
+	woken    sync.Once     // closes wake
+	finished bool          // nobody waits for the end of the loader's ctx any more
+	unwatch  func() bool   // ends the wait for that, once it has begun
 
 	done    chan struct{} // closed when what follows is there
 	values  []V
 	found   []bool
-	err     error
-	crashed bool // fetch panicked or called Goexit; task.Join tells
+	failed  []error // where KeyErrors named the key; nil if there were none
+	err     error   // of the keys that were neither found nor named; nil means that they do not exist
+	crashed bool    // fetch panicked or called Goexit
+	panic   *seq.PanicError
 }
 
 // NewLoader returns a Loader whose fetch runs under ctx. It panics if fetch is
@@ -161,10 +151,16 @@ func (l *Loader[K, V]) Load(ctx context.Context, key K) (V, error) {
 	}
 	hash, now := l.keys.hash(key), l.now()
 	l.mu.Lock()
-	value, req, pos := l.load(hash, key, now)
+	value, req, pos, next := l.load(hash, key, now)
 	l.mu.Unlock()
 	if req == nil {
 		return value, nil
+	}
+	if next.fetch {
+		go l.run(req)
+	}
+	if next.watch {
+		l.watch(req)
 	}
 	if err := l.await(ctx, req); err != nil {
 		return zero, err
@@ -172,59 +168,69 @@ func (l *Loader[K, V]) Load(ctx context.Context, key K) (V, error) {
 	return req.result(key, pos)
 }
 
-// LoadMany returns the values of all keys that could be had, and an error that
-// joins all that went wrong: ErrNotFound for each key that was left out, the error
-// of each fetch that failed, and the end of ctx, after which LoadMany waits for
-// nothing more. Keys that are given twice are loaded once. All are loaded at once:
-// what is not cached goes into one batch, unless MaxBatch splits it.
+// LoadMany returns the values of all keys that could be had, and [KeyErrors] of the
+// rest: ErrNotFound where fetch left the key out, otherwise what its fetch failed with,
+// or the end of ctx, after which LoadMany waits for nothing more. Keys that are given
+// twice are loaded once. All are loaded at once: what is not cached goes into one batch,
+// unless MaxBatch splits it.
 func (l *Loader[K, V]) LoadMany(ctx context.Context, keys []K) (map[K]V, error) {
-	if err := l.refuse(ctx); err != nil {
-		return map[K]V{}, err
-	}
 	type wait struct {
-		key K
-		req *request[K, V]
-		pos int32
+		key  K
+		req  *request[K, V]
+		pos  int32
+		next next
 	}
 	keys = distinct(keys)
+	values := make(map[K]V, len(keys))
+	failed := make(KeyErrors[K])
+	if err := l.refuse(ctx); err != nil {
+		for _, key := range keys {
+			failed[key] = err
+		}
+		return values, failed
+	}
 	hashes := make([]uint32, len(keys))
 	for i, key := range keys {
 		hashes[i] = l.keys.hash(key)
 	}
-	values := make(map[K]V, len(keys))
 	var waits []wait
 
 	now := l.now()
 	l.mu.Lock()
 	for i, key := range keys {
-		if value, req, pos := l.load(hashes[i], key, now); req == nil {
+		if value, req, pos, next := l.load(hashes[i], key, now); req == nil {
 			values[key] = value
 		} else {
-			waits = append(waits, wait{key, req, pos})
+			waits = append(waits, wait{key, req, pos, next})
 		}
 	}
 	l.mu.Unlock()
 
-	var errs []error
-	var left error // why the waiting ended early
-	var failed []*request[K, V]
-	for _, w := range waits {
-		if err := l.await(ctx, w.req); err != nil {
-			left = err
-			continue
-		}
-		value, err := w.req.result(w.key, w.pos)
-		switch {
-		case err == nil:
-			values[w.key] = value
-		case w.req.err == nil:
-			errs = append(errs, err)
-		case !slices.Contains(failed, w.req):
-			failed = append(failed, w.req)
-			errs = append(errs, err)
+	for _, w := range waits { // before anything that calls a ctx, which might panic
+		if w.next.fetch {
+			go l.run(w.req)
 		}
 	}
-	return values, errors.Join(append(errs, left)...)
+	for _, w := range waits {
+		if w.next.watch {
+			l.watch(w.req)
+		}
+	}
+	for _, w := range waits {
+		err := l.await(ctx, w.req)
+		if err == nil {
+			var value V
+			if value, err = w.req.result(w.key, w.pos); err == nil {
+				values[w.key] = value
+				continue
+			}
+		}
+		failed[w.key] = err
+	}
+	if len(failed) == 0 {
+		return values, nil
+	}
+	return values, failed
 }
 
 // distinct returns the keys without what comes a second time, in their order.

@@ -14,6 +14,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A caller whose ctx ends leaves alone; where all have left, the fetch goes on for
@@ -143,10 +144,10 @@ func TestLoadMany(t *testing.T) {
 		}
 		slices.SortFunc(b.calls, slices.Compare[[]int]) // three that began at one instant
 		b.check(t, "[[3 4 5] [2000 1 2] [3000]]")
-		if want := map[int]int{100: 1, 1: 10, 2: 20}; fmt.Sprint(found) != fmt.Sprint(want) {
-			t.Errorf("found %v, want %v", found, want)
+		if d := cmp.Diff(map[int]int{100: 1, 1: 10, 2: 20}, found); d != "" {
+			t.Errorf("found: -want +got\n%s", d)
 		}
-		if want := "batch: not found: key 2000\ndown\nbatch: not found: key 3000"; err == nil || err.Error() != want {
+		if want := "batch: 5 keys failed: key 3: down; key 4: down; key 5: down; key 2000: not found; key 3000: not found"; err == nil || err.Error() != want {
 			t.Errorf("error %q, want %q", err, want)
 		}
 		if !errors.Is(err, batch.ErrNotFound) || !errors.Is(err, errFetch) {
@@ -168,7 +169,7 @@ func TestLoadManyCut(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		found, err := l.LoadMany(ctx, []int{3, 1, 2})
-		if fmt.Sprint(found) != "map[1:11 2:20]" || err == nil || err.Error() != context.DeadlineExceeded.Error() {
+		if fmt.Sprint(found) != "map[1:11 2:20]" || err == nil || err.Error() != "batch: 1 key failed: key 3: context deadline exceeded" {
 			t.Errorf("found %v, %v, want 1, 2 and one error of ctx", found, err)
 		}
 		early.want(t, 20, 1010*ms)

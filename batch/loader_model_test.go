@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/pipeline/batch"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A loaderRun is one random run of a Loader: what is asked of it and when, and
@@ -44,6 +44,7 @@ type fetchPlan struct {
 	takes time.Duration
 	fails bool
 	lacks int // keys that leave this rest of 5 are not found
+	locks int // and these fail by themselves
 }
 
 func newLoaderRun(seed uint64) loaderRun {
@@ -86,18 +87,22 @@ func newLoaderRun(seed uint64) loaderRun {
 // is split begins several at one instant, in any order.
 func (run loaderRun) plan(at time.Duration, key int) fetchPlan {
 	r := rand.New(rand.NewPCG(run.seed+uint64(at), uint64(key)))
-	return fetchPlan{1 + time.Duration(r.Int64N(int64(8*time.Second))), r.IntN(6) == 0, r.IntN(10)}
+	return fetchPlan{1 + time.Duration(r.Int64N(int64(8*time.Second))), r.IntN(6) == 0, r.IntN(10), r.IntN(10)}
 }
 
-var errDown = errors.New("down")
+var (
+	errDown   = errors.New("down")
+	errLocked = errors.New("locked")
+)
 
 // fetched is what the call that begins at a time brings for a key.
 func fetched(at time.Duration, key int) int { return 10*int(at) + key }
 
 // outcome is how one ask ended, as text: when, and with what.
-func outcome(at time.Duration, values map[int]int, missing []int, down, left bool) string {
+func outcome(at time.Duration, values map[int]int, missing, locked []int, down, left bool) string {
 	slices.Sort(missing)
-	return fmt.Sprintf("%v: %v, missing %v, down %v, left %v", at, values, missing, down, left)
+	slices.Sort(locked)
+	return fmt.Sprintf("%v: %v, missing %v, locked %v, down %v, left %v", at, values, missing, locked, down, left)
 }
 
 // A modelBatch is a batch of the model.
@@ -162,7 +167,7 @@ func (run loaderRun) model() (outcomes []string, calls []string, stats batch.Loa
 		flights = slices.DeleteFunc(flights, func(x *modelBatch) bool { return x == b })
 		b.down, b.values = b.plan.fails, map[int]int{}
 		for _, key := range b.keys {
-			found := !b.down && key%5 != b.plan.lacks
+			found := !b.down && key%5 != b.plan.lacks && key%5 != b.plan.locks
 			if found {
 				b.values[key] = fetched(b.began, key)
 			}
@@ -273,7 +278,7 @@ func (run loaderRun) model() (outcomes []string, calls []string, stats batch.Loa
 		}
 		results[n] = func() string {
 			end, left := a.at, false
-			var missing []int
+			var missing, locked []int
 			down := false
 			for _, b := range waits {
 				end = max(end, b.at)
@@ -288,11 +293,13 @@ func (run loaderRun) model() (outcomes []string, calls []string, stats batch.Loa
 					down = true
 				case ok:
 					values[key] = v
+				case key%5 == b.plan.locks:
+					locked = append(locked, key)
 				default:
 					missing = append(missing, key)
 				}
 			}
-			return outcome(end, values, missing, down, left)
+			return outcome(end, values, missing, locked, down, left)
 		}
 	}
 	advance(1 << 62)
@@ -317,13 +324,16 @@ func (run loaderRun) run(t *testing.T) (outcomes []string, calls []string, stats
 			if plan.fails {
 				return nil, errDown
 			}
-			found := map[int]int{}
+			found, failed := map[int]int{}, batch.KeyErrors[int]{}
 			for _, key := range keys {
 				if key%5 != plan.lacks {
-					found[key] = fetched(at, key)
+					found[key] = fetched(at, key) // which does not count where the key has failed
+				}
+				if key%5 == plan.locks {
+					failed[key] = errLocked
 				}
 			}
-			return found, nil
+			return found, fmt.Errorf("in part: %w", failed)
 		}, run.cfg)
 		outcomes = make([]string, len(run.asks))
 		var all sync.WaitGroup
@@ -366,13 +376,27 @@ func ask1(ctx context.Context, l *batch.Loader[int, int], a ask, start time.Time
 	} else {
 		err = e
 	}
-	var missing []int
-	for key := range 10 {
-		if err != nil && strings.Contains(err.Error(), fmt.Sprintf("not found: key %d", key)) {
-			missing = append(missing, key)
+	failed, ok := errors.AsType[batch.KeyErrors[int]](err)
+	if a.kind != askMany && err != nil {
+		failed = batch.KeyErrors[int]{a.keys[0]: err}
+	} else if ok != (err != nil) {
+		return fmt.Sprintf("error %v", err)
+	}
+	var missing, locked []int
+	for _, key := range a.keys {
+		if _, ok := values[key]; ok == (failed[key] != nil) {
+			return fmt.Sprintf("values %v and error %v", values, err)
 		}
 	}
-	return outcome(time.Since(start), values, missing, errors.Is(err, errDown), errors.Is(err, context.Canceled))
+	for key, err := range failed {
+		if errors.Is(err, batch.ErrNotFound) {
+			missing = append(missing, key)
+		}
+		if errors.Is(err, errLocked) {
+			locked = append(locked, key)
+		}
+	}
+	return outcome(time.Since(start), values, missing, locked, errors.Is(err, errDown), errors.Is(err, context.Canceled))
 }
 
 // TestLoaderSchedules runs 3,000 random schedules of loads, leavings, clears and
@@ -388,16 +412,16 @@ func TestLoaderSchedules(t *testing.T) {
 		got, calls, stats := run.run(t)
 		for i, a := range run.asks {
 			if got[i] != want[i] {
-				t.Errorf("seed %d: %+v, ask %d, %+v:\n got %s\nwant %s", seed, run.cfg, i, a, got[i], want[i])
+				t.Errorf("seed %d: %+v, ask %d, %+v: -want +got\n%s", seed, run.cfg, i, a, cmp.Diff(want[i], got[i]))
 			}
 		}
 		slices.Sort(calls)
 		slices.Sort(wantCalls)
-		if !slices.Equal(calls, wantCalls) {
-			t.Errorf("seed %d: calls\n got %v\nwant %v", seed, calls, wantCalls)
+		if d := cmp.Diff(wantCalls, calls); d != "" {
+			t.Errorf("seed %d: calls -want +got\n%s", seed, d)
 		}
-		if stats != wantStats {
-			t.Errorf("seed %d: stats %+v, want %+v", seed, stats, wantStats)
+		if d := cmp.Diff(wantStats, stats); d != "" {
+			t.Errorf("seed %d: stats -want +got\n%s", seed, d)
 		}
 		if t.Failed() {
 			return

@@ -2,6 +2,8 @@ package batch
 
 import (
 	"context"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 //     timer. The key's entry is pinned and points to the request.
 //  2. Loads of the same key find that pointer and wait for the same request.
 //  3. The timer, or the load that makes MaxBatch, dispatches: the request is not
-//     open any more, and a goroutine runs fetch without the mutex.
+//     open any more, and a goroutine runs fetch.
 //  4. The goroutine stores what came, for those keys whose entries still point to
 //     the request: Clear has cut the pointer of the others. Then it closes done,
 //     and wake, unless the end of the loader's ctx has closed that before.
@@ -23,9 +25,12 @@ import (
 //     changes any more; the others leave.
 //
 // A caller who leaves touches nothing: the request goes on without it.
+//
+// Nothing of a user's runs under the mutex: neither fetch nor any method of a ctx. So
+// load, which is under it, says what is to be done when it is free: start fetch, and
+// wait for the end of the loader's ctx.
 
-// refuse returns why a load cannot even begin, or nil. It runs without the mutex,
-// as all that calls a ctx's methods.
+// refuse returns why a load cannot even begin, or nil. It runs without the mutex.
 func (l *Loader[K, V]) refuse(ctx context.Context) error {
 	if l.ctx.Err() != nil {
 		return seq.ContextError(l.ctx)
@@ -45,9 +50,15 @@ func (l *Loader[K, V]) now() time.Duration {
 	return time.Since(l.start)
 }
 
-// load returns key's value if it is cached, else what to wait for. The mutex is
+// next is what a load has to do for its request once it has let go of the mutex.
+type next struct {
+	fetch bool // run it in a goroutine: this load has dispatched it
+	watch bool // see to it that the end of the loader's ctx wakes its loads: this one has opened it
+}
+
+// load returns key's value if it is cached, otherwise what to wait for. The mutex is
 // held, here and in all that follows, unless said otherwise.
-func (l *Loader[K, V]) load(hash uint32, key K, now time.Duration) (value V, req *request[K, V], pos int32) {
+func (l *Loader[K, V]) load(hash uint32, key K, now time.Duration) (value V, req *request[K, V], pos int32, next next) {
 	l.stats.Loads++
 	i := l.keys.find(hash, key)
 	if i == 0 {
@@ -59,33 +70,29 @@ func (l *Loader[K, V]) load(hash uint32, key K, now time.Duration) (value V, req
 		if s.req == nil {
 			l.keys.use(i)
 		}
-		return s.value, nil, 0
+		return s.value, nil, 0, next
 	}
 	if s.req == nil {
-		l.ask(i)
+		next.watch = l.ask(i)
 	}
 	req, pos = s.req, s.pos
 	if req == l.open {
 		if req.loads++; req.loads == l.cfg.MaxBatch {
 			l.dispatch(req)
+			next.fetch = true
 		}
 	}
-	return value, req, pos
+	return value, req, pos, next
 }
 
-// ask adds the key of entry i to the open request, and opens one if need be.
-func (l *Loader[K, V]) ask(i int32) {
+// ask adds the key of entry i to the open request. It reports whether it has opened one
+// for that.
+func (l *Loader[K, V]) ask(i int32) (opened bool) {
 	req := l.open
 	if req == nil {
+		opened = true
 		req = &request[K, V]{done: make(chan struct{}), wake: make(chan struct{})}
-		req.unwatch = context.AfterFunc(l.ctx, req.wakeAll)
-		req.timer = time.AfterFunc(l.cfg.Wait, func() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if l.open == req { // else MaxBatch was reached as the timer fired
-				l.dispatch(req)
-			}
-		})
+		req.timer = time.AfterFunc(l.cfg.Wait, func() { l.timeUp(req) })
 		l.open = req
 	}
 	e := &l.keys.entries[i]
@@ -93,55 +100,121 @@ func (l *Loader[K, V]) ask(i int32) {
 	e.value = slot[K, V]{req: req, pos: int32(len(req.keys))}
 	req.keys = append(req.keys, e.key)
 	req.slots = append(req.slots, i)
+	return opened
 }
 
-// dispatch closes the open request to further loads and has it fetched.
+// timeUp fetches what the open request has when its timer fires. It runs in the
+// timer's goroutine, without the mutex.
+func (l *Loader[K, V]) timeUp(req *request[K, V]) {
+	l.mu.Lock()
+	open := l.open == req // otherwise MaxBatch was reached as the timer fired
+	if open {
+		l.dispatch(req)
+	}
+	l.mu.Unlock()
+	if open {
+		l.run(req)
+	}
+}
+
+// dispatch closes the open request to further loads. Somebody must run it.
 func (l *Loader[K, V]) dispatch(req *request[K, V]) {
 	req.timer.Stop()
 	l.open = nil
 	l.flights[req] = struct{}{}
-	req.task = seq.Go(context.Background(), func() { l.run(req) })
 }
 
-// run fetches. It is the body of the request's goroutine, without the mutex.
+// watch has the end of the loader's ctx wake the loads that wait for req. It is called
+// without the mutex; the request may be done before.
+func (l *Loader[K, V]) watch(req *request[K, V]) {
+	unwatch := context.AfterFunc(l.ctx, req.wakeAll)
+	l.mu.Lock()
+	req.unwatch = unwatch
+	finished := req.finished
+	l.mu.Unlock()
+	if finished {
+		unwatch()
+	}
+}
+
+// run fetches. It is the body of the request's goroutine, without the mutex. It is no
+// [seq.Task], since any number of goroutines wait for it, and none has to join it.
 func (l *Loader[K, V]) run(req *request[K, V]) {
 	var found map[K]V
 	req.crashed = true
-	defer func() { l.finish(req, found) }()
+	defer func() {
+		if req.crashed { // if recover returns nil it is a Goexit
+			if v := recover(); v != nil {
+				req.panic = asPanicError(v)
+			}
+		}
+		l.finish(req, found)
+	}()
 	if req.err = seq.ContextError(l.ctx); req.err == nil {
 		l.mu.Lock()
 		l.stats.Fetches++
 		l.stats.Keys += int64(len(req.keys))
 		l.mu.Unlock()
 		// A copy, since fetch may sort its keys or keep them.
-		found, req.err = l.fetch(l.ctx, slices.Clone(req.keys))
-		if req.err != nil && l.ctx.Err() != nil {
-			req.err = seq.ContextError(l.ctx) // whatever fetch made of it
-		}
+		values, err := l.fetch(l.ctx, slices.Clone(req.keys))
+		found = req.outcome(l.ctx, values, err)
 	}
 	req.crashed = false
 }
 
-// finish takes over what fetch returned. It is called without the mutex.
+// outcome sets what fetch returned instead of values, and returns the values.
+func (r *request[K, V]) outcome(ctx context.Context, values map[K]V, err error) map[K]V {
+	if err == nil {
+		return values
+	}
+	if r.err = seq.ContextError(ctx); r.err != nil {
+		return nil // whatever fetch made of it
+	}
+	failed, rest, ok := splitKeyErrors[K](err)
+	r.err = rest
+	if !ok {
+		return nil
+	}
+	r.failed = make([]error, len(r.keys))
+	for pos, key := range r.keys {
+		r.failed[pos] = failed[key]
+	}
+	return values
+}
+
+func asPanicError(v any) *seq.PanicError {
+	if e, ok := v.(*seq.PanicError); ok {
+		return e // it has crossed a goroutine before
+	}
+	return &seq.PanicError{Value: v, Stack: debug.Stack()}
+}
+
+// finish takes over what fetch has found. It is called without the mutex.
 func (l *Loader[K, V]) finish(req *request[K, V], found map[K]V) {
 	req.values = make([]V, len(req.keys))
 	req.found = make([]bool, len(req.keys))
-	if !req.crashed && req.err == nil {
+	if !req.crashed {
 		for pos, key := range req.keys {
-			req.values[pos], req.found[pos] = found[key]
+			if req.failed == nil || req.failed[pos] == nil {
+				req.values[pos], req.found[pos] = found[key]
+			}
 		}
 	}
-	l.settle(req, l.now())
+	unwatch := l.settle(req, l.now())
 	close(req.done)
-	req.unwatch()
 	req.wakeAll()
+	if unwatch != nil {
+		unwatch()
+	}
 }
 
-// settle turns the entries that wait for req into cached ones, or drops them.
-func (l *Loader[K, V]) settle(req *request[K, V], now time.Duration) {
+// settle turns the entries that wait for req into cached ones, or drops them. It takes
+// the mutex, and returns what ends the wait for the end of the loader's ctx.
+func (l *Loader[K, V]) settle(req *request[K, V], now time.Duration) (unwatch func() bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.flights, req)
+	req.finished = true
 	for pos, i := range req.slots {
 		if !l.waitsFor(i, req, pos) {
 			continue // cleared
@@ -157,6 +230,7 @@ func (l *Loader[K, V]) settle(req *request[K, V], now time.Duration) {
 			l.keys.remove(i)
 		}
 	}
+	return req.unwatch
 }
 
 // waitsFor reports whether entry i still is the key at pos of req, whose entry it
@@ -218,14 +292,23 @@ func (l *Loader[K, V]) await(ctx context.Context, req *request[K, V]) error {
 // wakeAll wakes those who wait for r: it is done, or the loader's ctx has ended.
 func (r *request[K, V]) wakeAll() { r.woken.Do(func() { close(r.wake) }) }
 
-// result returns what req brought for its key at pos. It panics or calls Goexit
-// where fetch did.
+// result returns what r brought for its key at pos. It panics or calls Goexit where
+// fetch did.
 func (r *request[K, V]) result(key K, pos int32) (V, error) {
-	if r.crashed {
-		r.task.Join()
+	switch {
+	case r.panic != nil:
+		panic(r.panic)
+	case r.crashed:
+		runtime.Goexit()
+	case r.found[pos]:
+		return r.values[pos], nil
 	}
-	if r.err == nil && !r.found[pos] {
-		return r.values[pos], &notFoundError{key}
+	err := r.err
+	if r.failed != nil && r.failed[pos] != nil {
+		err = r.failed[pos]
 	}
-	return r.values[pos], r.err
+	if err == nil {
+		err = &notFoundError{key}
+	}
+	return r.values[pos], err
 }

@@ -13,6 +13,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A backend is what a loader fetches from: it holds key*10 for every key below
@@ -50,8 +51,8 @@ func (b *backend) check(t *testing.T, want string) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if got := fmt.Sprint(b.calls); got != want {
-		t.Errorf("fetched %s, want %s", got, want)
+	if d := cmp.Diff(want, fmt.Sprint(b.calls)); d != "" {
+		t.Errorf("fetched: -want +got\n%s", d)
 	}
 }
 

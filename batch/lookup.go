@@ -19,7 +19,8 @@ import (
 // [seq.MapConcurrent].
 //
 // An error of fetch becomes an [*seq.ItemError] of each item of the batch, and the
-// map is not looked at. An item whose key is not in the map becomes an ItemError
+// map is not looked at. Where it is or wraps [KeyErrors] that is so only for the items
+// whose keys it names, each with its own error, and the others go on. An item whose key is not in the map becomes an ItemError
 // that Is [ErrNotFound]; an error of merge becomes one, too. Where merge returns
 // [seq.ErrSkip] the item is dropped, and where fetch does all items of the batch are.
 //
@@ -48,9 +49,13 @@ func Lookup[T any, K comparable, V, U any](ctx context.Context, in iter.Seq2[T, 
 		l := &lookup[T, K, V, U]{ctx: ctx, key: key, fetch: fetch, merge: merge, yield: yield}
 		var cancel context.CancelFunc
 		l.fetchCtx, cancel = context.WithCancel(ctx)
-		defer l.join()
-		defer cancel()
-		for held, err := range collect(ctx, pairs(in), n, maxWait, false, failedPair[T]) {
+		defer func() {
+			cancel()
+			if l.fetching != nil {
+				l.fetching.Join()
+			}
+		}()
+		for held, err := range collect(ctx, pairs(in), Limits[pair[T]]{Items: n, Wait: maxWait}, failedPair[T]) {
 			if err != nil {
 				held = []pair[T]{{err: err}} // it had nothing before it, or it is final
 			}
@@ -88,18 +93,6 @@ type lookup[T any, K comparable, V, U any] struct {
 	merge         func(T, V) (U, error)
 	yield         func(U, error) bool
 	fetching      *seq.Task // the fetch that was left at the end of ctx
-	inBody        bool      // while yield runs
-}
-
-// join waits for a fetch that was left.
-func (l *lookup[T, K, V, U]) join() {
-	switch {
-	case l.fetching == nil:
-	case l.inBody:
-		l.fetching.Wait()
-	default:
-		l.fetching.Join()
-	}
 }
 
 // handle fetches for one batch and yields what comes of it. It reports whether
@@ -113,34 +106,37 @@ func (l *lookup[T, K, V, U]) handle(held []pair[T]) bool {
 			wanted = append(wanted, keys[i])
 		}
 	}
-	var found map[K]V
-	var failed error
+	var got answer[K, V]
 	if len(wanted) > 0 {
 		var ok bool
-		if found, failed, ok = l.ask(distinct(wanted)); !ok {
+		if got, ok = l.ask(distinct(wanted)); !ok {
 			return false
 		}
 	}
 	for i, p := range held {
-		out, err := l.outcome(p, keys[i], found, failed)
+		out, err := l.outcome(p, keys[i], got)
 		if err != nil && p.err == nil && errors.Is(err, seq.ErrSkip) {
 			continue
 		}
-		if l.cut() || !l.give(out, err) {
+		if l.cut() || !l.yield(out, err) {
 			return false
 		}
 	}
 	return true
 }
 
+// An answer is what fetch returned for a batch.
+type answer[K comparable, V any] struct {
+	found  map[K]V
+	failed KeyErrors[K]
+	err    error // of the keys in neither; nil means that they do not exist
+}
+
 // ask calls fetch and waits for it or the end of ctx. It reports whether the loop
 // goes on.
-func (l *lookup[T, K, V, U]) ask(keys []K) (found map[K]V, err error, ok bool) {
-	var result struct {
-		found map[K]V
-		err   error
-	}
-	task := seq.Go(l.ctx, func() { result.found, result.err = l.fetch(l.fetchCtx, keys) })
+func (l *lookup[T, K, V, U]) ask(keys []K) (got answer[K, V], ok bool) {
+	var returned answer[K, V] // which a fetch that is left still writes to
+	task := seq.Go(l.ctx, func() { returned.found, returned.err = l.fetch(l.fetchCtx, keys) })
 	select {
 	case <-task.Done():
 	case <-l.ctx.Done():
@@ -148,25 +144,29 @@ func (l *lookup[T, K, V, U]) ask(keys []K) (found map[K]V, err error, ok bool) {
 	if l.ctx.Err() != nil {
 		l.fetching = task
 		l.cut()
-		return nil, nil, false
+		return got, false
 	}
 	task.Join()
-	return result.found, result.err, true
+	got = returned
+	if got.err != nil {
+		if got.failed, got.err, ok = splitKeyErrors[K](got.err); !ok {
+			got.found = nil
+		}
+	}
+	return got, true
 }
 
 // outcome returns what is yielded for p.
-func (l *lookup[T, K, V, U]) outcome(p pair[T], key K, found map[K]V, failed error) (out U, err error) {
+func (l *lookup[T, K, V, U]) outcome(p pair[T], key K, got answer[K, V]) (out U, err error) {
 	if p.err != nil {
 		return out, p.err
 	}
-	v, ok := found[key]
-	switch {
-	case failed != nil:
-		err = failed
-	case !ok:
-		err = &notFoundError{key}
-	default:
-		out, err = l.merge(p.item, v)
+	if err = got.failed[key]; err == nil {
+		if v, ok := got.found[key]; ok {
+			out, err = l.merge(p.item, v)
+		} else if err = got.err; err == nil {
+			err = &notFoundError{key}
+		}
 	}
 	if err != nil {
 		var zero U
@@ -181,14 +181,6 @@ func (l *lookup[T, K, V, U]) cut() bool {
 		return false
 	}
 	var zero U
-	l.give(zero, seq.ContextError(l.ctx))
+	l.yield(zero, seq.ContextError(l.ctx))
 	return true
-}
-
-// give yields.
-func (l *lookup[T, K, V, U]) give(out U, err error) bool {
-	l.inBody = true
-	more := l.yield(out, err)
-	l.inBody = false
-	return more
 }

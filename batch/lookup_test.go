@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // names is a fetch that remembers what it was asked for.
@@ -44,11 +44,11 @@ func TestLookup(t *testing.T) {
 	}), seq.Fail[int](errFinal))
 	got := describe(batch.Lookup(t.Context(), in, 4, time.Hour, mod10, n.fetch, label))
 	want := "[3=n3 1=n1 13=n3 item -1: bad -1 item 4: batch: not found: key 4 5=n5 item -2: bad -2 5=n5 final error]"
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
-	if got, want := fmt.Sprint(n.calls), "[[3 1] [4 5]]"; got != want {
-		t.Errorf("fetched %s, want %s", got, want)
+	if d := cmp.Diff([][]int{{3, 1}, {4, 5}}, n.calls); d != "" {
+		t.Errorf("fetched: -want +got\n%s", d)
 	}
 }
 
@@ -125,9 +125,9 @@ func TestLookupIsPrompt(t *testing.T) {
 			}
 			got = append(got, fmt.Sprint(time.Since(start), " ", v))
 		}
-		want := "0s error, 11ms 1=n1, 11ms error, 11ms 2=n2, 23ms error, 24ms error"
-		if strings.Join(got, ", ") != want {
-			t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+		want := []string{"0s error", "11ms 1=n1", "11ms error", "11ms 2=n2", "23ms error", "24ms error"}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("-want +got\n%s", d)
 		}
 		if len(n.calls) != 1 {
 			t.Errorf("fetched %v", n.calls)
@@ -173,7 +173,7 @@ func TestLookupCutInBody(t *testing.T) {
 		got = append(got, fmt.Sprint(v, err))
 		cancel()
 	}
-	if want := "[1=n1<nil> context canceled]"; fmt.Sprint(got) != want {
-		t.Errorf("got %v, want %s", got, want)
+	if d := cmp.Diff([]string{"1=n1<nil>", "context canceled"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // Nothing bounds how long Size holds an item while in is idle; [Window] does.
 //
 // Each batch is a slice of its own, which belongs to the consumer; it is one
-// allocation up to n = 1024. Size panics if n is less than 1 or in is nil.
+// allocation where n is up to 16 or a batch came before. Size panics if n is less than 1 or in is nil.
 //
 // Ends: with in, or at a final error of in.
 // Owns: nothing; in runs in the goroutine of the loop.

@@ -8,6 +8,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 // describe lists what comes out, errors included.
@@ -45,8 +46,8 @@ func TestSize(t *testing.T) {
 		{seq.Concat(seq.Of(1, 2, 3), seq.Fail[int](errFinal)), 2, "[[1 2] [3] final error]"},
 		{seq.Fail[int](errFinal), 2, "[final error]"},
 	} {
-		if got := describe(batch.Size(tc.in, tc.n)); got != tc.want {
-			t.Errorf("n = %d: got %s, want %s", tc.n, got, tc.want)
+		if d := cmp.Diff(tc.want, describe(batch.Size(tc.in, tc.n))); d != "" {
+			t.Errorf("n = %d: -want +got\n%s", tc.n, d)
 		}
 	}
 }
@@ -82,11 +83,14 @@ func TestLargeBatches(t *testing.T) {
 // A batch of up to 1024 items is one allocation.
 func TestOneAllocationABatch(t *testing.T) {
 	for _, n := range []int{1, 100, 1024} {
-		const count = 1000
+		const count = 300
 		for name, build := range map[string]func(ints) batches{
 			"Size":     func(in ints) batches { return batch.Size(in, n) },
 			"Window":   func(in ints) batches { return batch.Window(context.Background(), in, n, time.Hour) },
 			"Debounce": func(in ints) batches { return batch.Debounce(context.Background(), in, n, time.Hour) },
+			"Batches by weight": func(in ints) batches {
+				return batch.Batches(context.Background(), in, batch.Limits[int]{Weigh: func(int) int { return 1 }, Weight: n})
+			},
 		} {
 			allocs := testing.AllocsPerRun(3, func() {
 				seen := 0

@@ -7,7 +7,7 @@ import (
 )
 
 // Window hands over batches of up to n items: a batch as soon as it is full, or
-// when its first item is maxWait old.
+// when its first item is maxWait old. [Batches] can also weigh items, and more.
 //
 // The clock of a batch starts when its first item comes from in; an idle source
 // costs nothing, and no batch is ever empty. An item error passes at once, ahead
@@ -38,7 +38,7 @@ import (
 //	next batch                    [b]              at 22: b is 10 ms old
 //
 // Each batch is a slice of its own, which belongs to the consumer; it is one
-// allocation up to n = 1024. Window panics if n is less than 1, maxWait is not
+// allocation where batches stay alike in size. Window panics if n is less than 1, maxWait is not
 // positive or in is nil.
 //
 // Ends: with in, at a final error of in, or when ctx ends, at once even while in blocks.
@@ -50,7 +50,7 @@ func Window[T any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait t
 	checkStream("Window", in)
 	checkAtLeast("Window", "n", n, 1)
 	checkPositive("Window", "maxWait", maxWait)
-	return collect(ctx, in, n, maxWait, false, nil)
+	return collect(ctx, in, Limits[T]{Items: n, Wait: maxWait}, nil)
 }
 
 // Debounce hands over batches of up to n items: a batch as soon as it is full, or
@@ -58,10 +58,10 @@ func Window[T any](ctx context.Context, in iter.Seq2[T, error], n int, maxWait t
 // that change, a search box that is typed in.
 //
 // Under a steady stream whose items come faster than quiet, only n bounds how
-// long an item is held; [Window] bounds it in time. All else is as in Window: an
-// item error passes at once, and neither cuts the batch nor counts as an item
-// that breaks the silence; the batch is handed over before a final error and
-// before the error of ctx.
+// long an item is held; [Batches] with both Quiet and Wait bounds it in time.
+// Otherwise it is as Window: an item error passes at once, and neither cuts the batch
+// nor counts as an item that breaks the silence; the batch is handed over before a
+// final error and before the error of ctx.
 //
 // While the loop's body runs nothing can be handed over. What counts when it
 // comes back is the silence up to then, wherever it began.
@@ -94,5 +94,5 @@ func Debounce[T any](ctx context.Context, in iter.Seq2[T, error], n int, quiet t
 	checkStream("Debounce", in)
 	checkAtLeast("Debounce", "n", n, 1)
 	checkPositive("Debounce", "quiet", quiet)
-	return collect(ctx, in, n, quiet, true, nil)
+	return collect(ctx, in, Limits[T]{Items: n, Quiet: quiet}, nil)
 }

@@ -14,6 +14,7 @@ import (
 
 	"example.com/pipeline/batch"
 	"example.com/pipeline/seq"
+	"github.com/google/go-cmp/cmp"
 )
 
 const ms = time.Millisecond
@@ -50,6 +51,14 @@ func (r record) String() string {
 		return fmt.Sprintf("%v: error %v", r.at, r.err)
 	}
 	return fmt.Sprintf("%v: %v", r.at, r.items)
+}
+
+// texts returns the records as text.
+func texts(records []record) (out []string) {
+	for _, r := range records {
+		out = append(out, r.String())
+	}
+	return out
 }
 
 func same(a, b record) bool {
@@ -101,23 +110,58 @@ func TestTimelines(t *testing.T) {
 				// Then it idles, so that nothing but the clock cuts.
 				list = append(list, arrival[int]{after: time.Second, err: errors.New("the end")})
 				got := follow(tc.build(arrivals(list...)), tc.bodies, len(strings.Split(tc.want, ":"))-2)
-				if fmt.Sprint(got) != tc.want {
-					t.Errorf("got %v, want %s", got, tc.want)
+				if d := cmp.Diff(tc.want, fmt.Sprint(got)); d != "" {
+					t.Errorf("-want +got\n%s", d)
 				}
 			})
 		})
 	}
 }
 
-// A schedule is one random run of a Window or Debounce.
+// A schedule is one random run of a Window, a Debounce or a Batches.
 type schedule struct {
-	debounce bool
-	n        int
-	wait     time.Duration
-	list     []arrival[int]
-	bodies   []time.Duration
-	cancel   time.Duration // when ctx ends
-	stop     int           // the output with which the loop is left
+	name   string
+	limits batch.Limits[int]
+	list   []arrival[int]
+	bodies []time.Duration
+	cancel time.Duration // when ctx ends
+	stop   int           // the output with which the loop is left
+}
+
+// never is later than all that happens.
+const never = time.Duration(1<<63 - 1)
+
+// build builds the stage.
+func (s schedule) build(ctx context.Context, in ints) batches {
+	switch s.name {
+	case "Window":
+		return batch.Window(ctx, in, s.limits.Items, s.limits.Wait)
+	case "Debounce":
+		return batch.Debounce(ctx, in, s.limits.Items, s.limits.Quiet)
+	}
+	return batch.Batches(ctx, in, s.limits)
+}
+
+// due is when a batch has to be handed over whose first and last items came then.
+func (s schedule) due(first, latest time.Duration) time.Duration {
+	due := never
+	if s.limits.Wait > 0 {
+		due = first + s.limits.Wait
+	}
+	if s.limits.Quiet > 0 {
+		due = min(due, latest+s.limits.Quiet)
+	}
+	return due
+}
+
+// weigh returns the weight of the items of a batch.
+func (s schedule) weigh(items []int) (weight int) {
+	if s.limits.Weigh != nil {
+		for _, v := range items {
+			weight += s.limits.Weigh(v)
+		}
+	}
+	return weight
 }
 
 var (
@@ -137,17 +181,37 @@ func newSchedule(seed uint64) schedule {
 		}
 		return 1 + time.Duration(r.Int64N(int64(10*time.Second)))
 	}
+	wait := func() time.Duration { return 1 + time.Duration(r.Int64N(int64(15*time.Second))) }
 	s := schedule{
-		debounce: r.IntN(2) == 0,
-		n:        1 + r.IntN(6),
-		wait:     1 + time.Duration(r.Int64N(int64(15*time.Second))),
-		cancel:   1 + time.Duration(r.Int64N(int64(300*time.Second))),
-		stop:     r.IntN(60),
+		name:   []string{"Window", "Debounce", "Batches", "Batches"}[r.IntN(4)],
+		limits: batch.Limits[int]{Items: 1 + r.IntN(6)},
+		cancel: 1 + time.Duration(r.Int64N(int64(300*time.Second))),
+		stop:   r.IntN(60),
+	}
+	if s.name == "Window" || s.name == "Batches" && r.IntN(2) == 0 {
+		s.limits.Wait = wait()
+	}
+	if s.name == "Debounce" || s.name == "Batches" && r.IntN(2) == 0 {
+		s.limits.Quiet = wait()
+	}
+	if s.name == "Batches" && r.IntN(2) == 0 {
+		weights := make([]int, 7)
+		for i := range weights {
+			weights[i] = r.IntN(12)
+		}
+		s.limits.Weigh, s.limits.Weight = func(v int) int { return weights[v%7] }, 10
+		s.limits.Items *= r.IntN(2)
+	}
+	if s.name == "Batches" && s.limits.Wait+s.limits.Quiet > 0 {
+		s.limits.Items *= r.IntN(2)
+	}
+	if s.name == "Batches" && r.IntN(3) == 0 {
+		s.limits.Last = func(v int) bool { return v%5 == 3 }
 	}
 	for i := range r.IntN(40) {
 		a := arrival[int]{after: pause(), item: i}
 		if i > 0 && s.list[i-1].err != nil && a.after == 0 {
-			a.after = time.Second // else the source and the loop go on at one instant
+			a.after = time.Second // otherwise the source and the loop go on at one instant
 		}
 		switch r.IntN(40) {
 		case 0, 1, 2, 3:
@@ -158,7 +222,11 @@ func newSchedule(seed uint64) schedule {
 		s.list = append(s.list, a)
 	}
 	for range 7 {
-		s.bodies = append(s.bodies, pause())
+		body := pause()
+		if s.name == "Batches" {
+			body++ // an item that began the next batch may be due as the source goes on
+		}
+		s.bodies = append(s.bodies, body)
 	}
 	return s
 }
@@ -172,14 +240,15 @@ func (s schedule) model() []record {
 		free    time.Duration // when the body comes back
 		next    time.Duration // when the source yields list[at]
 		at      int
+		closed  [][]int
 		held    []int
-		since   time.Duration // of held
+		first   time.Duration // when the first of held came
+		latest  time.Duration // when the last of held came
 		hand    error         // the item error that the source waits with
-		blocked bool          // the source waits: with hand, or as held is full
+		blocked bool          // the source waits: with hand, or until closed is taken
 		ended   bool
-		closed  bool // nothing is accepted since the loop has seen the end of ctx
+		shut    bool // nothing is accepted since the loop has seen the end of ctx
 		final   error
-		never   = time.Duration(1<<63 - 1)
 		goOn    = func() {
 			blocked = false
 			at++
@@ -200,22 +269,27 @@ func (s schedule) model() []record {
 			ended = true
 		}
 		cut := now >= s.cancel
-		closed = closed || cut && now >= free
+		shut = shut || cut && now >= free
 		if now >= free && (len(out) == 0 || len(out)-1 < s.stop) {
 			switch {
+			case len(closed) > 0:
+				items := closed[0]
+				closed = closed[1:]
+				give(items, nil)
+				if blocked && len(closed) == 0 {
+					goOn()
+				}
+				continue
 			case hand != nil:
 				err := hand
 				hand = nil
 				give(nil, err)
 				goOn()
 				continue
-			case len(held) == s.n, len(held) > 0 && (cut || ended || now >= since+s.wait):
+			case len(held) > 0 && (cut || ended || now >= s.due(first, latest)):
 				items := held
 				held = nil
 				give(items, nil)
-				if blocked {
-					goOn()
-				}
 				continue
 			case cut:
 				give(nil, errCause)
@@ -231,19 +305,19 @@ func (s schedule) model() []record {
 		}
 		// To the next instant at which anything can happen.
 		then := never
-		if !blocked && !ended && !closed {
+		if !blocked && !ended && !shut {
 			then = min(then, next)
 		}
 		if now < free {
 			then = min(then, free)
 		} else {
 			if len(held) > 0 {
-				then = min(then, since+s.wait)
+				then = min(then, s.due(first, latest))
 			}
 			then = min(then, s.cancel)
 		}
 		now = then
-		if blocked || ended || closed || now < next || now >= s.cancel && now >= free {
+		if blocked || ended || shut || now < next || now >= s.cancel && now >= free {
 			continue
 		}
 		switch a := s.list[at]; {
@@ -252,10 +326,19 @@ func (s schedule) model() []record {
 		case a.err != nil:
 			ended, final = true, a.err
 		default:
-			if held = append(held, a.item); len(held) == 1 || s.debounce {
-				since = now
+			if len(held) > 0 && (s.limits.Weigh != nil && s.weigh(held)+s.limits.Weigh(a.item) > s.limits.Weight ||
+				s.limits.Weigh == nil && s.limits.Items == 0 && now >= s.due(first, latest)) {
+				closed, held = append(closed, held), nil
 			}
-			if blocked = len(held) == s.n; !blocked {
+			held, latest = append(held, a.item), now
+			if len(held) == 1 {
+				first = now
+			}
+			if len(held) == s.limits.Items || s.limits.Last != nil && s.limits.Last(a.item) ||
+				s.limits.Weigh != nil && s.weigh(held) >= s.limits.Weight {
+				closed, held = append(closed, held), nil
+			}
+			if blocked = len(closed) > 0; !blocked {
 				goOn()
 			}
 		}
@@ -275,11 +358,7 @@ func (s schedule) run(t *testing.T) (got []record, came map[int]time.Duration) {
 				came[i] = time.Since(start)
 			}
 		})
-		out := batch.Window(ctx, in, s.n, s.wait)
-		if s.debounce {
-			out = batch.Debounce(ctx, in, s.n, s.wait)
-		}
-		got = follow(out, s.bodies, s.stop)
+		got = follow(s.build(ctx, in), s.bodies, s.stop)
 	})
 	for i, r := range got {
 		if errors.Is(r.err, errCause) && errors.Is(r.err, context.Canceled) {
@@ -297,15 +376,13 @@ func (s schedule) check(got []record, came map[int]time.Duration) error {
 	waited := time.Duration(0) // since when the loop waits
 	for i, r := range got {
 		if r.err == nil {
-			if len(r.items) == 0 || len(r.items) > s.n || cap(r.items) > s.n {
-				return fmt.Errorf("output %d has %d items and room for %d, n is %d", i, len(r.items), cap(r.items), s.n)
+			if len(r.items) == 0 || cap(r.items) > len(r.items) ||
+				len(r.items) > s.limits.Items && s.limits.Items > 0 || len(r.items) > 1 && s.weigh(r.items) > max(s.limits.Weight, 0) {
+				return fmt.Errorf("output %d is %v, with room for %d; limits %+v", i, r.items, cap(r.items), s.limits)
 			}
-			clock := r.items[0]
-			if s.debounce {
-				clock = r.items[len(r.items)-1]
-			}
-			if r.at > max(waited, came[clock]+s.wait) {
-				return fmt.Errorf("output %d came at %v, the clock ran from %v, the loop waited from %v", i, r.at, came[clock], waited)
+			due := s.due(came[r.items[0]], came[r.items[len(r.items)-1]])
+			if r.at > max(waited, due) {
+				return fmt.Errorf("output %d came at %v, it was due at %v, the loop waited from %v", i, r.at, due, waited)
 			}
 			all = append(all, r.items...)
 		}
@@ -339,10 +416,10 @@ func TestSchedules(t *testing.T) {
 		want := s.model()
 		got, came := s.run(t)
 		if err := s.check(got, came); err != nil {
-			t.Fatalf("seed %d: %v\n%+v\n got %v\nwant %v", seed, err, s, got, want)
+			t.Fatalf("seed %d: %v\n%+v\n got %v", seed, err, s, got)
 		}
 		if !slices.EqualFunc(got, want, same) {
-			t.Fatalf("seed %d: %+v\n got %v\nwant %v", seed, s, got, want)
+			t.Fatalf("seed %d: %+v; -want +got\n%s", seed, s, cmp.Diff(texts(want), texts(got)))
 		}
 	}
 }

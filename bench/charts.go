@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"html"
 	"image/color"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 
 	xfont "golang.org/x/image/font"
 	"gonum.org/v1/plot"
@@ -51,13 +55,29 @@ func writeCharts(dir string, results []*result) error {
 		if _, err := c.WriteTo(&svg); err != nil {
 			return err
 		}
-		// Where that font is not installed, these are as wide.
-		text := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
-		if err := os.WriteFile(filepath.Join(dir, chartName(r)), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, chartName(r)), anyFont(svg.Bytes()), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+var textElement = regexp.MustCompile(`(<text )([^>]*font-weight:(\w+);[^>]*font-size:([\d.]+)px[^>]*>)([^<]*)</text>`)
+
+// anyFont makes a chart that looks alike in all fonts: each text gets the length that was
+// measured when it was placed, to which a reader's font is stretched or squeezed.
+func anyFont(svg []byte) []byte {
+	svg = bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
+	return textElement.ReplaceAllFunc(svg, func(element []byte) []byte {
+		part := textElement.FindSubmatch(element)
+		size, err := strconv.ParseFloat(string(part[4]), 64)
+		if err != nil {
+			panic("bench: a text of a chart has the size " + string(part[4]))
+		}
+		words := html.UnescapeString(string(part[5]))
+		width := style(vg.Length(size), string(part[3]) == "bold", black).Width(words)
+		return fmt.Appendf(nil, `%stextLength="%.2f" lengthAdjust="spacingAndGlyphs" %s%s</text>`, part[1], float64(width), part[2], part[5])
+	})
 }
 
 // newChart returns a white canvas. Text stays text in the file; its widths are

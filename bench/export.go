@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -24,6 +25,8 @@ const (
 	fillSQLite = `WITH RECURSIVE ids(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM ids WHERE id < %[2]d) INSERT INTO %[1]s SELECT ` +
 		orderValues + ` FROM ids`
 	fillPostgres = `INSERT INTO %[1]s SELECT ` + orderValues + ` FROM generate_series(1::bigint, %[2]d) AS ids(id)`
+	fillMariaDB  = `SET STATEMENT sql_mode = 'PIPES_AS_CONCAT' FOR INSERT INTO %[1]s SELECT seq, 'customer-' || (seq * 7919 %% 100003), seq * 104729 %% 500000 + 100,
+		'2026-03-01T' || (10 + seq %% 14) || ':' || (10 + seq DIV 14 %% 50) || ':00Z', CASE WHEN seq %% 3 = 0 THEN 'door-' || (seq %% 97) END FROM seq_1_to_%[2]d`
 )
 
 // A system is a database that rows are exported from.
@@ -43,7 +46,11 @@ func (s system) fill(rows int) (table string, err error) {
 	}
 	columns := orderColumns
 	source := s.source
-	if s.name == "sqlite" {
+	switch s.name {
+	case "mariadb":
+		statement, after = fillMariaDB, "ANALYZE TABLE "
+		columns = strings.ReplaceAll(columns, "TEXT", "VARCHAR(40)")
+	case "sqlite":
 		columns = strings.Replace(columns, "BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY", 1) // the row's own number
 		source = "file:" + source + "?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)"
 	}
@@ -81,6 +88,11 @@ func (b *bench) exportPart() (results []*result, err error) {
 		systems = append(systems, system{"postgres", "PostgreSQL", source, fmt.Sprintf("pipeline_bench_%d_", os.Getpid())})
 	} else {
 		b.leftOut("PostgreSQL, since PIPELINE_POSTGRES is not set")
+	}
+	if source := os.Getenv("PIPELINE_MARIADB"); source != "" {
+		systems = append(systems, system{"mariadb", "MariaDB", source, fmt.Sprintf("pipeline_bench_%d_", os.Getpid())})
+	} else {
+		b.leftOut("MariaDB, since PIPELINE_MARIADB is not set")
 	}
 	for _, s := range systems {
 		sized, err := b.exportSystem(s, dir)
@@ -143,7 +155,12 @@ func (b *bench) exportSize(s system, dir string, rows, rounds int) (*result, err
 		{name: "speed", unit: "thousand rows/s", higher: true},
 		{name: "memory", unit: "MB", noRank: true},
 	}}
-	about := "From the table to a CSV file, the same bytes by all. memory is the peak resident memory of the process that exports. "
+	about := "From the table to a CSV file, the same bytes by all, but for the line of names that examples/export writes first. memory is the peak resident memory of the process that exports. "
+	if program, err := b.exportProgram(dir); err == nil {
+		r.contestants = append(r.contestants, b.programContestant(s, program, dir, name, rows))
+	} else {
+		b.leftOut("the program examples/export, which cannot be built: %v", err)
+	}
 	for _, e := range exporters {
 		if e.name == offsetPages && rows > maxOffsetRows {
 			about += "OFFSET pages are left out: their time grows with the square of the rows, see the cost against the size of the table. "
@@ -151,8 +168,10 @@ func (b *bench) exportSize(s system, dir string, rows, rounds int) (*result, err
 		}
 		r.contestants = append(r.contestants, b.exportContestant(s, e, dir, name, rows))
 	}
-	client := clients[s.name]
-	if path, err := exec.LookPath(client.program); err == nil {
+	client, any := clients[s.name]
+	if path, err := exec.LookPath(client.program); !any {
+		// MariaDB has none that writes CSV.
+	} else if err == nil {
 		r.contestants = append(r.contestants, b.clientContestant(s, path, dir, name, rows))
 		about += fmt.Sprintf("%s is the database's own client, written in C%s.", client.program, map[bool]string{true: "; the server writes the CSV for it"}[s.name == "postgres"])
 	} else {
@@ -163,7 +182,7 @@ func (b *bench) exportSize(s system, dir string, rows, rounds int) (*result, err
 		title: fmt.Sprintf("Export of %s rows from %s", thousands(float64(rows)), s.title),
 		about: about,
 		races: []race{r},
-		base:  "one streamed SELECT",
+		base:  streamedSelect,
 	})
 	return result, errors.Join(err, s.drop(name))
 }
@@ -176,7 +195,7 @@ func (b *bench) exportGrowth(s system, dir string, most int) (*result, error) {
 	t := table{
 		id:    "export-growth",
 		title: "Cost of a row against the size of the table, SQLite",
-		about: "Time a row takes when the whole table is exported in pages that grow from 1,000 to 16,000 rows, in OFFSET pages of 1,000, and by one streamed SELECT. For a page at OFFSET n the database reads n rows and drops them.",
+		about: "Time a row takes when the whole table is exported in keyset pages that grow by themselves, in OFFSET pages of 1,000, and by one streamed SELECT. For a page at OFFSET n the database reads n rows and drops them.",
 	}
 	sizes := []int{most / 100, most / 30, most / 10, most * 3 / 10, most}
 	if b.scale < 1 {
@@ -194,8 +213,8 @@ func (b *bench) exportGrowth(s system, dir string, most int) (*result, error) {
 			r.rounds = 1 // OFFSET pages take half a minute
 		}
 		for _, e := range exporters {
-			if e.name == "the same with checkpoints, resumable" {
-				continue // its commits are as many as the size allows, which is another matter
+			if e.name == withCheckpoints || e.role == limit {
+				continue // commits are as many as the size allows, which is another matter
 			}
 			c := b.exportContestant(s, e, dir, name, rows)
 			work := c.work
@@ -223,6 +242,40 @@ func (b *bench) exportContestant(s system, e exporter, dir, name string, rows in
 		a, err := b.child(t)
 		return exported(a, t, err)
 	}}
+}
+
+// exportProgram builds the program of the examples.
+func (b *bench) exportProgram(dir string) (path string, err error) {
+	path = filepath.Join(dir, "export")
+	if out, err := exec.Command("go", "-C", filepath.Join("..", "examples"), "build", "-o", path, "./export").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+}
+
+// programContestant is the program examples/export, with a driver of its own for SQLite
+// and checkpoints.
+func (b *bench) programContestant(s system, program, dir, name string, rows int) contestant {
+	return contestant{"the program examples/export, resumable", moduleOurs, ours, func() (outcome, error) {
+		t := task{Source: s.source, Table: name, Out: filepath.Join(dir, "out.csv"), Rows: rows}
+		state := filepath.Join(dir, "state")
+		defer os.RemoveAll(state)
+		a, err := client(exec.Command(program, "-dsn", t.Source, "-table", t.Table, "-out", t.Out, "-state", state))
+		if err == nil {
+			err = withoutFirstLine(t.Out)
+		}
+		return exported(a, t, err)
+	}}
+}
+
+// withoutFirstLine takes the names of the columns out of a file.
+func withoutFirstLine(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, rest, _ := bytes.Cut(text, []byte{'\n'})
+	return os.WriteFile(path, rest, 0o600)
 }
 
 func (b *bench) clientContestant(s system, path, dir, name string, rows int) contestant {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
@@ -33,22 +35,29 @@ type exporter struct {
 
 // exporters share driver, CSV and, but for the one with checkpoints, the writer.
 var exporters = []exporter{
-	{"keyset pages, next page read meanwhile", ours, func(ctx context.Context, db *sql.DB, t task) error {
-		return toFile(t.Out, func(w io.Writer) error { return keysetRows(ctx, db, t, 0.5, w) })
+	{"keyset.Table", ours, func(ctx context.Context, db *sql.DB, t task) error {
+		return toFile(t.Out, func(w io.Writer) error { return keysetRows(ctx, db, t, true, w) })
 	}},
-	{"keyset pages", ours, func(ctx context.Context, db *sql.DB, t task) error {
-		return toFile(t.Out, func(w io.Writer) error { return keysetRows(ctx, db, t, 0, w) })
+	{"keyset.Table, rows that may be kept", ours, func(ctx context.Context, db *sql.DB, t task) error {
+		return toFile(t.Out, func(w io.Writer) error { return keysetRows(ctx, db, t, false, w) })
 	}},
-	{"the same with checkpoints, resumable", ours, resumable},
-	{"one streamed SELECT", peer, func(ctx context.Context, db *sql.DB, t task) error {
+	{withCheckpoints, ours, resumable},
+	{streamedSelect, peer, func(ctx context.Context, db *sql.DB, t task) error {
 		return toFile(t.Out, func(w io.Writer) error { return streamed(ctx, db, t, w) })
 	}},
-	{"OFFSET pages", peer, func(ctx context.Context, db *sql.DB, t task) error {
+	{offsetPages, peer, func(ctx context.Context, db *sql.DB, t task) error {
 		return toFile(t.Out, func(w io.Writer) error { return offset(ctx, db, t, w) })
+	}},
+	{"limit: a SELECT from the driver itself", limit, func(ctx context.Context, db *sql.DB, t task) error {
+		return toFile(t.Out, func(w io.Writer) error { return fromDriver(ctx, db, t, w) })
 	}},
 }
 
-const offsetPages = "OFFSET pages"
+const (
+	withCheckpoints = "keyset.Table with checkpoints, resumable"
+	streamedSelect  = "one streamed SELECT"
+	offsetPages     = "OFFSET pages"
+)
 
 var drivers = map[string]struct {
 	name    string
@@ -56,6 +65,7 @@ var drivers = map[string]struct {
 }{
 	"sqlite":   {"sqlite", keyset.SQLite},
 	"postgres": {"pgx", keyset.Postgres},
+	"mariadb":  {"mysql", keyset.MySQL},
 }
 
 func exportInChild(t task) (a answer, err error) {
@@ -95,6 +105,8 @@ func appendRow(buf []byte, values []any) []byte {
 			buf = strconv.AppendInt(buf, v, 10)
 		case string:
 			buf = append(buf, v...)
+		case []byte: // text, to a driver that does not tell the two apart
+			buf = append(buf, v...)
 		default:
 			buf = fmt.Append(buf, v)
 		}
@@ -102,22 +114,23 @@ func appendRow(buf []byte, values []any) []byte {
 	return append(buf, '\n')
 }
 
-func orders(ctx context.Context, db *sql.DB, t task, prefetch float64) (*keyset.Table, error) {
-	q, err := keyset.OpenTable(ctx, db, drivers[t.System].dialect, t.Table)
+func orders(ctx context.Context, db *sql.DB, t task, reuse bool) (*keyset.Table, error) {
+	table, err := keyset.OpenTable(ctx, db, drivers[t.System].dialect, t.Table)
 	if err != nil {
 		return nil, err
 	}
-	q.Page.Prefetch = prefetch
-	return q, nil
+	table.Reuse = reuse
+	table.Page.Prefetch = 0.5
+	return table, nil
 }
 
-func keysetRows(ctx context.Context, db *sql.DB, t task, prefetch float64, w io.Writer) error {
-	q, err := orders(ctx, db, t, prefetch)
+func keysetRows(ctx context.Context, db *sql.DB, t task, reuse bool, w io.Writer) error {
+	table, err := orders(ctx, db, t, reuse)
 	if err != nil {
 		return err
 	}
 	var buf []byte
-	for row, err := range q.Stream(ctx, nil) {
+	for row, err := range table.Stream(ctx, nil) {
 		if err != nil {
 			return err
 		}
@@ -132,7 +145,7 @@ func keysetRows(ctx context.Context, db *sql.DB, t task, prefetch float64, w io.
 // resumable is the export as one should run it: it can be killed at any instant
 // and goes on where it was.
 func resumable(ctx context.Context, db *sql.DB, t task) (err error) {
-	q, err := orders(ctx, db, t, 0.5)
+	table, err := orders(ctx, db, t, true)
 	if err != nil {
 		return err
 	}
@@ -145,15 +158,15 @@ func resumable(ctx context.Context, db *sql.DB, t task) (err error) {
 	if err != nil {
 		return err
 	}
-	job, err := cursor.Open[keyset.Key](ctx, store, "bench", cursor.Attach("out", out), cursor.WithFingerprint(q.Fingerprint()), cursor.Discard())
+	job, err := cursor.Open[keyset.Key](ctx, store, "bench", cursor.Attach("out", out), cursor.WithFingerprint(table.Fingerprint()), cursor.Discard())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, job.Close()) }()
 	every := cursor.Every{Items: 100_000, Interval: 5 * time.Second}
-	rows := q.Stream(ctx, job.Position())
+	rows := table.Stream(ctx, job.Position())
 	var buf []byte
-	for row, err := range cursor.Track(ctx, rows, job, every, q.Position) {
+	for row, err := range cursor.Track(ctx, rows, job, every, table.Position) {
 		if err != nil {
 			return err
 		}
@@ -169,6 +182,40 @@ func resumable(ctx context.Context, db *sql.DB, t task) (err error) {
 func streamed(ctx context.Context, db *sql.DB, t task, w io.Writer) error {
 	_, err := writeRows(ctx, db, w, "SELECT * FROM "+t.Table+" ORDER BY id")
 	return err
+}
+
+// fromDriver reads what streamed does from the driver itself, as keyset.Table does.
+func fromDriver(ctx context.Context, db *sql.DB, t task, w io.Writer) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(c any) error {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, "SELECT * FROM "+t.Table+" ORDER BY id", nil)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		given := make([]driver.Value, len(rows.Columns()))
+		values := make([]any, len(given))
+		var buf []byte
+		for {
+			if err := rows.Next(given); err != nil {
+				if err == io.EOF {
+					return nil
+				}
+				return err
+			}
+			for i, v := range given {
+				values[i] = v
+			}
+			buf = appendRow(buf[:0], values)
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+		}
+	})
 }
 
 // offset is the paging that most do: the database reads and drops all rows of the
@@ -209,7 +256,7 @@ func writeRows(ctx context.Context, db *sql.DB, w io.Writer, query string) (n in
 	return n, rows.Err()
 }
 
-// clients are the databases' own programs, in C.
+// clients are the databases' own programs, in C. MariaDB's writes no CSV.
 var clients = map[string]struct {
 	program string
 	command func(path string, t task) *exec.Cmd

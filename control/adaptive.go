@@ -15,9 +15,13 @@ type AdaptiveConfig struct {
 	// Min and Max bound the calls in flight. 0 means 1 and 256.
 	Min, Max int
 
+	// Initial is the limit to begin with, from Min to Max. 0 means Min.
+	Initial int
+
 	// IsOverload says whether an error means that the service has more calls than
 	// it can do. nil means that [ErrTimeout] and [context.DeadlineExceeded] do. It
-	// is not asked where the caller's own ctx has ended.
+	// is not asked where the caller has left, nor for a call that was refused. Where
+	// a time limit around the call was up, the error Is the end of ctx as well.
 	IsOverload func(error) bool
 
 	// OnChange, if set, is called with each new limit, one at a time and in order,
@@ -29,7 +33,7 @@ type AdaptiveConfig struct {
 // without a queue, and finds out by itself how many these are. The others wait,
 // first come first served.
 //
-// The limit starts at Min, doubles until latency begins to rise, then follows it by
+// The limit starts at Initial, doubles until latency begins to rise, then follows it by
 // the algorithm of TCP Vegas as in Netflix's concurrency-limits: up by a fifth while
 // less than a twelfth of the latency is time in a queue, down to what the service
 // can do when more than a quarter is, and down by a tenth when a call fails of
@@ -60,12 +64,16 @@ func NewAdaptive(cfg AdaptiveConfig) *Adaptive {
 	if cfg.Min < 1 || cfg.Max < cfg.Min {
 		panic(fmt.Sprintf("control.NewAdaptive: Min must be at least 1 and at most Max, got %d and %d", cfg.Min, cfg.Max))
 	}
+	orElse(&cfg.Initial, cfg.Min)
+	if cfg.Initial < cfg.Min || cfg.Initial > cfg.Max {
+		panic(fmt.Sprintf("control.NewAdaptive: Initial must be from Min to Max, %d to %d, got %d", cfg.Min, cfg.Max, cfg.Initial))
+	}
 	if cfg.IsOverload == nil {
 		cfg.IsOverload = func(err error) bool {
 			return errors.Is(err, ErrTimeout) || errors.Is(err, context.DeadlineExceeded)
 		}
 	}
-	a := &Adaptive{overload: cfg.IsOverload, vegas: newVegas(cfg.Min, cfg.Max)}
+	a := &Adaptive{overload: cfg.IsOverload, vegas: newVegas(cfg.Min, cfg.Max, cfg.Initial)}
 	a.changes.tell = cfg.OnChange
 	return a
 }
@@ -79,12 +87,17 @@ func (a *Adaptive) Limit() int {
 
 // Do waits until the limit has room, then calls op.
 func (a *Adaptive) Do(ctx context.Context, op func(context.Context) error) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	round, err := a.admit(ctx)
 	if err != nil {
-		return err
+		return &refusedError{err}
 	}
 	return a.run(ctx, op, round)
 }
+
+func (a *Adaptive) bind([]Policy) Policy { return a }
 
 // admit waits until the limit has room. It returns the round that the call is in.
 func (a *Adaptive) admit(ctx context.Context) (round int, err error) {
@@ -132,6 +145,9 @@ func (a *Adaptive) run(ctx context.Context, op func(context.Context) error, roun
 		a.settle(round, how, took)
 		a.changes.deliver()
 	}()
+	if err := ended(ctx); err != nil { // while it waited
+		return err
+	}
 	begin := clock()
 	err := op(ctx)
 	took = clock() - begin
@@ -149,10 +165,10 @@ const (
 )
 
 func (a *Adaptive) judge(ctx context.Context, err error) outcome {
-	switch {
-	case err == nil || errors.Is(err, seq.ErrSkip):
+	if err == nil || errors.Is(err, seq.ErrSkip) {
 		return served
-	case ctx.Err() == nil && a.overload(err):
+	}
+	if end := endingOf(ctx); end != callerLeft && !isRefused(err) && a.overload(withEnding(ctx, end, err)) {
 		return rejected
 	}
 	return unknown

@@ -265,7 +265,7 @@ func ExampleNewAdaptive() {
 }
 
 func ExampleAdaptive_Limit() {
-	adaptive := NewAdaptive(AdaptiveConfig{Min: 4, Max: 64})
+	adaptive := NewAdaptive(AdaptiveConfig{Min: 2, Initial: 4, Max: 64})
 	fmt.Println(adaptive.Limit(), "calls at once to begin with")
 	// Output: 4 calls at once to begin with
 }

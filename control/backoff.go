@@ -60,26 +60,8 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// RetryAfter marks err as one after which [Retry] sleeps for d instead of what its
-// Backoff says, as an answer of 429 or 503 asks for with its Retry-After header.
-// It reads like err, and wraps it. A d of 0 or less tries again at once.
-// RetryAfter(nil, d) is nil.
-func RetryAfter(err error, d time.Duration) error {
-	if err == nil {
-		return nil
-	}
-	return &retryAfterError{err, d}
-}
-
-type retryAfterError struct {
-	error
-	after time.Duration
-}
-
-func (e *retryAfterError) Unwrap() error { return e.error }
-
 // isPermanent reports whether err, or an error behind it, is marked by Permanent.
 func isPermanent(err error) bool {
-	var p *permanentError
-	return errors.As(err, &p)
+	_, ok := errors.AsType[*permanentError](err)
+	return ok
 }

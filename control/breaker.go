@@ -3,72 +3,11 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"example.com/pipeline/seq"
 )
-
-// BreakerConfig says when a [Breaker] opens and what it does then. The zero value
-// is useful.
-type BreakerConfig struct {
-	// Window is the time over which calls are counted, to within a 64th of it (and
-	// what timers are late on a busy machine). 0 means 10 s.
-	Window time.Duration
-
-	// MinCalls is how many calls it takes within Window for a verdict. 0 means 10.
-	MinCalls int
-
-	// FailureRate is the part of the calls within Window that failed at which the
-	// breaker opens, up to 1. 0 means 0.5.
-	FailureRate float64
-
-	// OpenFor is how long the breaker stays open before it lets trial calls
-	// through. 0 means 5 s.
-	OpenFor time.Duration
-
-	// HalfOpen is how many trial calls are let through, at once if so many come.
-	// All must succeed for the breaker to close; the first that fails opens it
-	// again. 0 means 1.
-	HalfOpen int
-
-	// IsFailure says whether an error means that the service is in trouble. nil
-	// means that every error does but the end of the caller's own ctx, which says
-	// nothing about the service and is not counted. [seq.ErrSkip] never is one.
-	IsFailure func(error) bool
-
-	// OnChange, if set, is called after each change of the state, one at a time
-	// and in order, without a lock held, in the goroutine of one of the callers.
-	OnChange func(from, to BreakerState)
-
-	// Hold makes callers wait until the breaker lets them through instead of
-	// returning [ErrOpen]. They go on in the order in which they came. In a
-	// pipeline the pull stops, and so does the source: nothing is lost.
-	Hold bool
-}
-
-// A BreakerState is one of [BreakerClosed], [BreakerOpen] and [BreakerHalfOpen].
-type BreakerState int
-
-const (
-	BreakerClosed   BreakerState = iota // calls are made and counted
-	BreakerOpen                         // no call is made
-	BreakerHalfOpen                     // a few trial calls are made
-)
-
-// String returns "closed", "open" or "half open".
-func (s BreakerState) String() string {
-	switch s {
-	case BreakerClosed:
-		return "closed"
-	case BreakerOpen:
-		return "open"
-	case BreakerHalfOpen:
-		return "half open"
-	}
-	return fmt.Sprintf("BreakerState(%d)", int(s))
-}
 
 // A Breaker is a [Policy] that stops calling a service that fails, as described by
 // Michael Nygard, Release It! (2007). It counts the calls of a sliding time window
@@ -94,6 +33,7 @@ type Breaker struct {
 	line  line   // who is held up
 
 	calls window        // closed: the calls of the last cfg.Window, but for those in lane
+	row   int           // closed: the last so many calls have failed, but for those in lane
 	tick  time.Duration // closed: when a timer empties lane, on clock
 
 	until  time.Duration // open: the end of that, on clock
@@ -107,20 +47,7 @@ type stateChange struct{ from, to BreakerState }
 // NewBreaker returns a closed Breaker. It panics where a value of cfg is below 0,
 // or the rate above 1.
 func NewBreaker(cfg BreakerConfig) *Breaker {
-	if cfg.Window < 0 || cfg.OpenFor < 0 {
-		panic(fmt.Sprintf("control.NewBreaker: Window and OpenFor must not be below 0, got %v and %v", cfg.Window, cfg.OpenFor))
-	}
-	if cfg.MinCalls < 0 || cfg.HalfOpen < 0 {
-		panic(fmt.Sprintf("control.NewBreaker: MinCalls and HalfOpen must not be below 0, got %d and %d", cfg.MinCalls, cfg.HalfOpen))
-	}
-	if !(cfg.FailureRate >= 0 && cfg.FailureRate <= 1) { // NaN is not
-		panic(fmt.Sprintf("control.NewBreaker: FailureRate must be from 0 to 1, got %v", cfg.FailureRate))
-	}
-	orElse(&cfg.Window, 10*time.Second)
-	orElse(&cfg.MinCalls, 10)
-	orElse(&cfg.FailureRate, 0.5)
-	orElse(&cfg.OpenFor, 5*time.Second)
-	orElse(&cfg.HalfOpen, 1)
+	cfg = cfg.withDefaults()
 	b := &Breaker{cfg: cfg, epoch: 1}
 	if tell := cfg.OnChange; tell != nil {
 		b.changes.tell = func(c stateChange) { tell(c.from, c.to) }
@@ -128,14 +55,6 @@ func NewBreaker(cfg BreakerConfig) *Breaker {
 	b.calls.init(cfg.Window)
 	b.setPass()
 	return b
-}
-
-// orElse gives a field that is not set its default.
-func orElse[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // State returns the state as of now.
@@ -147,14 +66,36 @@ func (b *Breaker) State() BreakerState {
 	return b.state
 }
 
+// Reset closes the breaker, with nothing counted: neither what was, nor what comes
+// of the calls that are being made now.
+func (b *Breaker) Reset() {
+	defer b.changes.deliver()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.change(BreakerClosed)
+}
+
+// Trip opens the breaker for OpenFor from now on, whatever state it is in.
+func (b *Breaker) Trip() {
+	defer b.changes.deliver()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open(&outage{})
+}
+
 // Do calls op where the breaker lets it through.
 func (b *Breaker) Do(ctx context.Context, op func(context.Context) error) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	epoch, err := b.admit(ctx)
 	if err != nil {
 		return err
 	}
 	return b.run(ctx, op, epoch)
 }
+
+func (b *Breaker) bind([]Policy) Policy { return b }
 
 // admit lets a call through, maybe after a wait, or says why not.
 func (b *Breaker) admit(ctx context.Context) (epoch uint32, err error) {
@@ -169,21 +110,26 @@ func (b *Breaker) admit(ctx context.Context) (epoch uint32, err error) {
 
 // wait holds a call up until it is let through.
 func (b *Breaker) wait(ctx context.Context) (epoch uint32, err error) {
+	defer func() { // also where a method of ctx panics: the line may be empty now
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.setPass()
+	}()
 	err = b.line.enter(ctx, &b.mu, func() (ok bool, retry time.Duration) {
 		epoch, ok, retry = b.turn()
 		return ok, retry
 	})
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.setPass()
-	return epoch, err
+	if err != nil {
+		return 0, &refusedError{err}
+	}
+	return epoch, nil
 }
 
 // admitNow lets a call through, or says why it must not be made now.
 func (b *Breaker) admitNow() (epoch uint32, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.line.empty() { // else it would jump the queue
+	if b.line.empty() { // otherwise it would jump the queue
 		epoch, ok, _ := b.turn()
 		if ok {
 			return epoch, nil
@@ -191,7 +137,7 @@ func (b *Breaker) admitNow() (epoch uint32, err error) {
 	}
 	refused := &openError{outage: b.outage}
 	if b.state == BreakerOpen {
-		refused.retry = max(b.until-clock(), 1)
+		refused.retry = until(b.until, clock())
 	}
 	return 0, refused
 }
@@ -202,7 +148,7 @@ func (b *Breaker) turn() (epoch uint32, ok bool, retry time.Duration) {
 	b.advance()
 	switch {
 	case b.state == BreakerOpen:
-		return 0, false, max(b.until-clock(), 1)
+		return 0, false, until(b.until, clock())
 	case b.state == BreakerHalfOpen && b.running+b.passed >= b.cfg.HalfOpen:
 		return 0, false, 0 // whoever settles a trial wakes the line
 	case b.state == BreakerHalfOpen:
@@ -215,7 +161,7 @@ func (b *Breaker) turn() (epoch uint32, ok bool, retry time.Duration) {
 type verdict int
 
 const (
-	silent verdict = iota // nothing: it was not made, or the caller gave it up
+	silent verdict = iota // nothing: it was not made, its caller left, or Ignore says so
 	succeeded
 	failed
 )
@@ -228,6 +174,9 @@ func (b *Breaker) run(ctx context.Context, op func(context.Context) error, epoch
 		b.changes.deliver()
 	}()
 	b.changes.deliver() // that this is a trial; if OnChange panics, it has not been made
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	v, err = failed, errBroken
 	err = op(ctx)
 	v = b.judge(ctx, err)
@@ -239,15 +188,20 @@ var errBroken = errors.New("the call panicked")
 
 // judge says what err means for the service.
 func (b *Breaker) judge(ctx context.Context, err error) verdict {
-	if err == nil || errors.Is(err, seq.ErrSkip) {
+	if err == nil {
 		return succeeded
 	}
-	given := ctx.Err() != nil // the caller has given up
-	switch isFailure := b.cfg.IsFailure; {
-	case isFailure == nil && !given, isFailure != nil && isFailure(err):
-		return failed
-	case given:
+	end := endingOf(ctx)
+	seen := withEnding(ctx, end, err)
+	switch {
+	case isRefused(err), b.cfg.Ignore != nil && b.cfg.Ignore(seen):
 		return silent
+	case errors.Is(err, seq.ErrSkip):
+		return succeeded
+	case end == callerLeft:
+		return silent
+	case b.cfg.IsFailure == nil || b.cfg.IsFailure(seen):
+		return failed
 	}
 	return succeeded
 }
@@ -272,8 +226,17 @@ func (b *Breaker) settle(epoch uint32, v verdict, err error) {
 // held.
 func (b *Breaker) count(failure bool, err error) {
 	now := clock()
-	b.calls.addSuccesses(b.lane.stop())
+	b.addSuccesses(b.lane.stop())
 	calls, failures := b.calls.add(now, failure)
+	if failure {
+		b.row++
+	} else {
+		b.row = 0
+	}
+	if b.cfg.Consecutive > 0 && b.row >= b.cfg.Consecutive {
+		b.open(&outage{row: b.row, last: err})
+		return
+	}
 	if calls >= b.cfg.MinCalls && failures > 0 && float64(failures)/float64(calls) >= b.cfg.FailureRate {
 		b.open(&outage{calls: calls, failures: failures, window: b.cfg.Window, last: err})
 		return
@@ -305,8 +268,14 @@ func (b *Breaker) setTick(now time.Duration) {
 func (b *Breaker) endBucket() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n := b.lane.stop(); n > 0 {
+	b.addSuccesses(b.lane.stop())
+}
+
+// addSuccesses counts n successes that the lane has counted. b.mu is held.
+func (b *Breaker) addSuccesses(n int) {
+	if n > 0 {
 		b.calls.addSuccesses(n)
+		b.row = 0
 	}
 }
 
@@ -335,17 +304,20 @@ func (b *Breaker) advance() {
 
 // open opens the breaker. b.mu is held.
 func (b *Breaker) open(why *outage) {
-	b.outage, b.until = why, clock()+b.cfg.OpenFor
+	b.outage, b.until = why, later(clock(), b.cfg.OpenFor)
 	b.change(BreakerOpen)
 }
 
 // change begins a new epoch. Who is first in line looks at it: at the latest when
 // the time comes, and at once where it can go on. b.mu is held.
 func (b *Breaker) change(to BreakerState) {
-	b.changes.add(stateChange{b.state, to})
+	if to != b.state {
+		b.changes.add(stateChange{b.state, to})
+	}
 	b.state = to
 	b.epoch++
 	b.calls.clear()
+	b.row = 0
 	if to == BreakerClosed {
 		b.outage = nil
 	}

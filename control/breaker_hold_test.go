@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"example.com/pipeline/seq"
 )
 
@@ -35,8 +37,8 @@ func TestBreakerOnChangeCallsBack(t *testing.T) {
 		trip(ctx, b, 1)
 		// Each change is told after the one before, though it came about within it.
 		want := "closed-open open-half open half open-open open-half open half open-open"
-		if got := strings.Join(trail, " "); got != want {
-			t.Errorf("changes: %s\nwant: %s", got, want)
+		if diff := cmp.Diff(want, strings.Join(trail, " ")); diff != "" {
+			t.Errorf("changes, -want +got:\n%s", diff)
 		}
 	})
 }

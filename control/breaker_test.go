@@ -265,7 +265,7 @@ func TestBreakerJudges(t *testing.T) {
 		{"ErrSkip and IsFailure", t.Context(), func(error) bool { return true }, seq.ErrSkip, succeeded},
 		{"IsFailure says no", t.Context(), only(nil), errBoom, succeeded},
 		{"IsFailure says yes", t.Context(), only(errBoom), errBoom, failed},
-		{"IsFailure says yes to who gave up", ended, only(context.Canceled), context.Canceled, failed},
+		{"IsFailure is not asked about who gave up", ended, only(context.Canceled), context.Canceled, silent},
 		{"IsFailure says no to who gave up", ended, only(errBoom), context.Canceled, silent},
 	}
 	for _, tt := range tests {

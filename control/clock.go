@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"example.com/pipeline/seq"
@@ -15,6 +16,27 @@ var epoch = time.Now()
 // testing/synctest as every function of package time does.
 func clock() time.Duration { return time.Since(epoch) }
 
+// never is a time on clock that does not come.
+const never = time.Duration(math.MaxInt64)
+
+// later returns the time on clock that is d, which is not negative, after now, or
+// never where there is no such time.
+func later(now, d time.Duration) time.Duration {
+	if t := now + d; t >= now {
+		return t
+	}
+	return never
+}
+
+// until returns how long it is from now to t, at least 1 ns where that has passed
+// and at most 292 years.
+func until(t, now time.Duration) time.Duration {
+	if now < 0 && t > never+now {
+		return never
+	}
+	return max(t-now, 1)
+}
+
 // sleep returns nil after d, or ctx's error as soon as ctx ends. A d of 0 or less
 // takes no time.
 func sleep(ctx context.Context, d time.Duration) error {
@@ -23,11 +45,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
-	return await(ctx, t)
-}
-
-// await returns nil when t fires, or ctx's error as soon as ctx ends.
-func await(ctx context.Context, t *time.Timer) error {
 	select {
 	case <-t.C:
 	case <-ctx.Done():

@@ -15,31 +15,41 @@
 //
 // [Timeout] bounds the time of a call, [Retry] makes it again, [Breaker] stops it
 // where it would fail anyhow, [InFlight] and [Adaptive] bound how many run at once,
-// [Rate] how many begin in a second, and [Gate] holds them up by hand. Two more are
+// [Rate] how many begin in a second, and [Gate] holds them up by hand. [WaitAtMost]
+// bounds how long a call waits for its turn at one of these. Two more are
 // functions around the function, since they deal with its results: [Hedge] makes up
 // for slow calls, [Idempotent] makes a call once for each key.
 //
-// What a policy costs a call that succeeds is some tens of nanoseconds and no
-// allocation, but for Timeout, which costs what [context.WithTimeout] does.
+// What a policy costs a call that succeeds is some tens of nanoseconds, and Wrap two
+// allocations for all of them, but for Timeout, which costs what [context.WithTimeout]
+// does on top.
 //
 // # To wait is to stop the source
 //
 // A pipeline is pulled. So a retry that sleeps, an open breaker with Hold, a closed
 // gate and a limiter without a token all do the same: they stop the pull, and with
 // it the source. Nothing is dropped, no call is refused, and no connection is held.
-// Where a call must not wait for an open breaker, leave Hold off and get [ErrOpen].
+// Where a call must not wait for an open breaker, leave Hold off and get [ErrOpen];
+// where it must not wait for long, see [WaitAtMost].
+//
+// # Calls that are not made
+//
+// A call that a policy does not make says so: its error Is [ErrRefused]. That is no
+// failure of the service, so no other policy takes it for one. Nor is it anybody's
+// failure when a call's caller has left, while a call that a time limit has ended has
+// failed, wherever the limit stands.
 //
 // # Rules
 //
 // Policies are safe for concurrent use, and may be shared by any number of functions
 // and pipelines; that is how several of them keep one limit together. They start no
-// goroutine and need no closing; only Hedge has goroutines, which have ended when
-// the call has.
+// goroutine and need no closing; only Hedge, and Idempotent where it renews a claim,
+// have goroutines, which have ended when the call has.
 //
-// When ctx ends, whatever waits returns the error of [seq.ContextError] at once, or
-// one that Is it. A call that panics or leaves by [runtime.Goexit] does so through
-// all policies, which count it as a failure and give back what it held.
-// [seq.ErrSkip] is no failure.
+// No policy makes a call under a context that has ended. When ctx ends, whatever
+// waits returns the error of [seq.ContextError] at once, or one that Is it. A call
+// that panics or leaves by [runtime.Goexit] does so through all policies, which count
+// it as a failure and give back what it held. [seq.ErrSkip] is no failure.
 //
 // Callbacks such as OnRetry and OnChange run in the goroutine of one of the callers,
 // without a lock held: they may call whatever they like, also of this package, and

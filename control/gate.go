@@ -25,7 +25,8 @@ type Gate struct {
 	holds   []time.Time // how long each of the retries that sleep wants it closed
 	until   time.Time   // the latest of asked and holds
 	stopped bool
-	crowd   *crowd // those who wait, nil while nobody does
+	crowd   *crowd                 // those who wait, nil while nobody does
+	watches map[stopWatch]struct{} // of retries that sleep
 }
 
 // A crowd is everybody who waits for the same opening of a gate. It shares one
@@ -79,13 +80,57 @@ func (g *Gate) Paused() bool {
 
 // Stop asks for a graceful drain, for good: gated streams end without an error,
 // what is in flight finishes, and gated calls that have not begun return
-// [ErrStopped]. Whoever waits is released.
+// [ErrStopped]. Whoever waits is released, and a [Retry] makes no further try that
+// would pass through this gate, or for which it would be closed.
 func (g *Gate) Stop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stopped = true
 	g.shut.Store(true)
 	g.release()
+	for w := range g.watches {
+		w.wake()
+	}
+}
+
+// A stopWatch is where a retry hears of the Stop of a gate. It has room for one.
+type stopWatch chan struct{}
+
+func (w stopWatch) wake() {
+	select {
+	case w <- struct{}{}:
+	default: // another gate has woken it
+	}
+}
+
+// watch wakes w at Stop, and at once where that has been.
+func (g *Gate) watch(w stopWatch) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopped {
+		w.wake()
+		return
+	}
+	if g.watches == nil {
+		g.watches = make(map[stopWatch]struct{})
+	}
+	g.watches[w] = struct{}{}
+}
+
+// unwatch takes back watch.
+func (g *Gate) unwatch(w stopWatch) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.watches, w)
+}
+
+func (g *Gate) isStopped() bool {
+	if !g.shut.Load() {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stopped
 }
 
 // Wait waits until the gate is open and returns nil. It returns [ErrStopped] after
@@ -99,13 +144,14 @@ func (g *Gate) Wait(ctx context.Context) error {
 		if !g.shut.Load() {
 			return nil
 		}
+		done := ctx.Done() // the user's: not between join and leave
 		c, err := g.join()
 		if c == nil {
 			return err
 		}
 		select {
 		case <-c.opened: // but it may have been closed again since
-		case <-ctx.Done():
+		case <-done:
 		}
 		g.leave(c)
 	}
@@ -113,10 +159,25 @@ func (g *Gate) Wait(ctx context.Context) error {
 
 // Do waits until the gate is open, then calls op. It makes a Gate a [Policy].
 func (g *Gate) Do(ctx context.Context, op func(context.Context) error) error {
-	if err := g.Wait(ctx); err != nil {
+	err := g.Wait(ctx)
+	if end := ended(ctx); end != nil {
+		return end
+	}
+	if err != nil {
 		return err
 	}
 	return op(ctx)
+}
+
+func (g *Gate) bind([]Policy) Policy { return g }
+func (g *Gate) gate() *Gate          { return g }
+
+// gateOf returns the gate that a policy is or contains, or nil.
+func gateOf(p Policy) *Gate {
+	if g, ok := p.(interface{ gate() *Gate }); ok {
+		return g.gate()
+	}
+	return nil
 }
 
 // hold closes the gate for d, as PauseFor does, for a retry that sleeps as long.

@@ -58,9 +58,9 @@ func Heartbeat[T any](ctx context.Context, in iter.Seq2[T, error], every time.Du
 	needPositive("Heartbeat", "every", every)
 	need(beat != nil, "Heartbeat", "beat must not be nil")
 	return func(yield func(T, error) bool) {
-		b := &body[T]{yield: yield}
+		var none T
 		if err := seq.ContextError(ctx); err != nil {
-			b.fail(err)
+			yield(none, err)
 			return
 		}
 		// wait interrupts the wait for the source, at the end of ctx and when beat panics.
@@ -71,23 +71,23 @@ func Heartbeat[T any](ctx context.Context, in iter.Seq2[T, error], every time.Du
 			p.run(every, beat)
 		})
 		source := seq.Pull(in, 0)
-		defer b.join(beats)
-		defer b.stop(source)
+		defer beats.Join()
+		defer source.Stop()
 		defer close(p.over)
 		for {
 			p.ask()
 			v, err, ok := source.Next(wait)
 			if wait.Err() != nil { // looked at first: ctx may end at any moment
 				if end := seq.ContextError(ctx); end != nil {
-					b.fail(end)
+					yield(none, end)
 				}
-				return // else beat has panicked, and joining it will tell
+				return // or beat has panicked, and joining it will tell
 			}
 			if !ok {
 				return
 			}
 			p.hand(err)
-			if !b.run(v, err) || isFinal(err) {
+			if !yield(v, err) || isFinal(err) {
 				return
 			}
 		}

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"example.com/pipeline/seq"
 )
 
@@ -37,8 +39,8 @@ func TestHeartbeat(t *testing.T) {
 			"10s 2+1 downstream 1.5s",
 			"11s 2+1 upstream 500ms",
 		}
-		if fmt.Sprint(beats) != fmt.Sprint(want) {
-			t.Errorf("got\n%q\nwant\n%q", beats, want)
+		if diff := cmp.Diff(want, beats); diff != "" {
+			t.Errorf("beats, -want +got:\n%s", diff)
 		}
 	})
 }

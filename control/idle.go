@@ -31,9 +31,9 @@ func IdleTimeout[T any](ctx context.Context, d time.Duration, build func(context
 	needPositive("IdleTimeout", "d", d)
 	need(build != nil, "IdleTimeout", "build must not be nil")
 	return func(yield func(T, error) bool) {
-		b := &body[T]{yield: yield}
+		var none T
 		if err := seq.ContextError(ctx); err != nil {
-			b.fail(err)
+			yield(none, err)
 			return
 		}
 		inner, cancel := context.WithCancelCause(ctx)
@@ -42,19 +42,19 @@ func IdleTimeout[T any](ctx context.Context, d time.Duration, build func(context
 			need(in != nil, "IdleTimeout", "build must not return nil")
 			in(yield)
 		}, 0)
-		defer b.stop(source)
+		defer source.Stop()
 		defer cancel(context.Canceled)
-		if err := passLively(inner, d, source, b); err != nil {
+		if err := passLively(inner, d, source, yield); err != nil {
 			cancel(err)
-			b.fail(err)
+			yield(none, err)
 		}
 	}
 }
 
-// passLively passes pairs from the source to the body until the stream ends, the source
+// passLively passes pairs from the source to the loop's body until the stream ends, the source
 // is idle for d, or ctx ends. It returns the error that is still to be yielded. The
 // contexts that it makes are given back by the end of ctx, which comes with the loop's.
-func passLively[T any](ctx context.Context, d time.Duration, source *seq.Puller[T], b *body[T]) error {
+func passLively[T any](ctx context.Context, d time.Duration, source *seq.Puller[T], yield func(T, error) bool) error {
 	idle := &idleError{d}
 	for {
 		wait, interrupt := context.WithCancelCause(ctx)
@@ -68,7 +68,7 @@ func passLively[T any](ctx context.Context, d time.Duration, source *seq.Puller[
 			if errors.Is(err, idle) {
 				return idle
 			}
-			if !ok || !b.run(v, err) || isFinal(err) {
+			if !ok || !yield(v, err) || isFinal(err) {
 				return nil
 			}
 			if !rang {

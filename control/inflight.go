@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/semaphore"
-
-	"example.com/pipeline/seq"
 )
 
 // InFlight is a [Policy] that lets at most n calls run at once, of all functions
@@ -26,9 +24,14 @@ func NewInFlight(n int) *InFlight {
 
 // Do waits for a slot, then calls op.
 func (f *InFlight) Do(ctx context.Context, op func(context.Context) error) error {
-	if err := f.slots.Acquire(ctx, 1); err != nil {
-		return seq.ContextError(ctx)
+	if f.slots.Acquire(ctx, 1) != nil {
+		return ended(ctx)
 	}
 	defer f.slots.Release(1)
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	return op(ctx)
 }
+
+func (f *InFlight) bind([]Policy) Policy { return f }

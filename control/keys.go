@@ -114,7 +114,7 @@ func (k *Keys) Finish(_ context.Context, key string, result []byte) error {
 	}
 	e.result = append([]byte{}, result...) // never nil, which means that there is none
 	if k.ttl > 0 {
-		e.expires = clock() + k.ttl
+		e.expires = later(clock(), k.ttl)
 	}
 	e.place = k.finished.PushFront(e)
 	close(e.ended)

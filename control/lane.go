@@ -34,7 +34,7 @@ const leastBucket = 10 * time.Millisecond
 func (l *lane) epoch() uint32 { return uint32(l.word.Load() >> 32) }
 
 // count counts a success of a call that was let through in epoch. It reports
-// whether it did; else the success is to be settled under the mutex.
+// whether it did; otherwise the success is to be settled under the mutex.
 func (l *lane) count(epoch uint32) bool {
 	for {
 		w := l.word.Load()

@@ -24,34 +24,48 @@ type line struct{ waiting list.List } // of chan struct{}, each with room for on
 type turn func() (ok bool, retry time.Duration)
 
 // enter waits until turn says that the caller can go on. It returns ctx's error
-// when ctx ends before.
+// when ctx ends before. mu is not held, and no method of ctx is called while it is.
 func (l *line) enter(ctx context.Context, mu *sync.Mutex, turn turn) error {
-	mu.Lock()
-	defer mu.Unlock()
-	if ctx.Err() != nil {
-		return seq.ContextError(ctx)
-	}
-	woken := make(chan struct{}, 1)
-	place := l.waiting.PushBack(woken)
-	defer func() {
-		l.waiting.Remove(place)
-		l.wake()
-	}()
+	place := l.join(mu)
+	defer l.leave(mu, place)
 	for {
-		var retry time.Duration
-		if l.waiting.Front() == place {
-			var ok bool
-			if ok, retry = turn(); ok {
-				return nil
-			}
+		ok, retry := l.look(mu, place, turn)
+		if ok {
+			return nil
 		}
-		mu.Unlock()
-		err := waitTurn(ctx, woken, retry)
-		mu.Lock()
-		if err != nil {
+		if err := waitTurn(ctx, place.Value.(chan struct{}), retry); err != nil {
 			return err
 		}
 	}
+}
+
+func (l *line) join(mu *sync.Mutex) (place *list.Element) {
+	mu.Lock()
+	defer mu.Unlock()
+	return l.waiting.PushBack(make(chan struct{}, 1))
+}
+
+// look asks turn whether the caller can go on, where it is first. If it can, it has
+// left the line when the next one looks.
+func (l *line) look(mu *sync.Mutex, place *list.Element, turn turn) (ok bool, retry time.Duration) {
+	mu.Lock()
+	defer mu.Unlock()
+	if l.waiting.Front() != place {
+		return false, 0
+	}
+	if ok, retry = turn(); ok {
+		l.waiting.Remove(place)
+	}
+	return ok, retry
+}
+
+// leave takes the caller out of the line where it still is in it, and lets the next
+// one look.
+func (l *line) leave(mu *sync.Mutex, place *list.Element) {
+	mu.Lock()
+	defer mu.Unlock()
+	l.waiting.Remove(place)
+	l.wake()
 }
 
 // waitTurn waits until somebody wakes the caller, or for retry if that is not 0.

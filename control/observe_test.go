@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"example.com/pipeline/seq"
 )
 
@@ -36,13 +38,12 @@ func TestObserveCountsAndTimes(t *testing.T) {
 		for range work {
 			time.Sleep(5 * s)
 		}
-		got := fmt.Sprintf("%+v", m.Snapshot())
-		want := fmt.Sprintf("%+v", []StageStats{
+		want := []StageStats{
 			{"source", 10, 0, 20 * s, 80 * s},
 			{"work", 9, 1, 50 * s, 50 * s},
-		})
-		if got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if diff := cmp.Diff(want, m.Snapshot()); diff != "" {
+			t.Errorf("stages, -want +got:\n%s", diff)
 		}
 	})
 }
@@ -76,8 +77,8 @@ func TestObserveCountsTheWaitThatGoesOn(t *testing.T) {
 			{"x", 1, 0, 3 * s, 3 * s},
 			{"x", 1, 0, 5 * s, 3 * s}, // over since 8 s
 		}
-		if fmt.Sprint(seen) != fmt.Sprint(want) {
-			t.Errorf("got  %v\nwant %v", seen, want)
+		if diff := cmp.Diff(want, seen); diff != "" {
+			t.Errorf("stages, -want +got:\n%s", diff)
 		}
 	})
 }
@@ -107,10 +108,9 @@ func TestObserveAddsLoopsUp(t *testing.T) {
 			t.Errorf("while three loops run: got %v, want %v", got, want)
 		}
 		wg.Wait()
-		got := fmt.Sprint(m.Snapshot())
-		want := fmt.Sprint([]StageStats{{"x", 4 + 1 + 1 + 12, 0, 4*s + s + s + 12*s, s}, {Name: "never"}})
-		if got != want {
-			t.Errorf("got  %v\nwant %v", got, want)
+		want := []StageStats{{"x", 4 + 1 + 1 + 12, 0, 4*s + s + s + 12*s, s}, {Name: "never"}}
+		if diff := cmp.Diff(want, m.Snapshot()); diff != "" {
+			t.Errorf("stages, -want +got:\n%s", diff)
 		}
 	})
 }

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"reflect"
 	"sync/atomic"
-	"time"
+
+	"example.com/pipeline/seq"
 )
 
 // A Policy governs one call. Do calls op zero or more times, never twice at once
 // and never after it has returned, and returns op's error or one of its own.
 //
 // The policies of this package are safe for concurrent use, and one of them can
-// govern the calls of any number of functions and pipelines.
+// govern the calls of any number of functions and pipelines. None of them makes a
+// call under a context that has ended.
 type Policy interface {
 	Do(ctx context.Context, op func(context.Context) error) error
 }
@@ -33,154 +35,114 @@ type Policy interface {
 // A policy of another package that calls op twice at once, or after its Do has
 // returned, gets an error from op and fn is not called.
 //
-// Wrap panics where fn or a policy is nil, or a policy's values make no sense.
+// Wrap panics where fn or a policy is nil, be it a nil pointer or function in an
+// interface, or a policy's values make no sense.
 func Wrap[T, U any](fn func(context.Context, T) (U, error), policies ...Policy) func(context.Context, T) (U, error) {
 	if fn == nil {
 		panic("control.Wrap: fn must not be nil")
 	}
-	ours := true
+	bound := make([]Policy, len(policies)) // nil: not one of ours
 	for i, p := range policies {
-		ours = inspect(i, p) && ours
+		if isNil(p) {
+			panic(fmt.Sprintf("control.Wrap: policy %d must not be nil", i))
+		}
+		bound[i] = bind(p, policies[i+1:])
 	}
-	switch {
-	case len(policies) == 0:
-		return fn
-	case ours:
-		return wrapOurs(fn, policies)
-	default:
-		return wrapGuarded(fn, policies)
+	// From the inside out, ours in runs.
+	for end := len(policies); end > 0; {
+		begin := end - 1
+		if bound[begin] == nil {
+			fn = guarded(fn, policies[begin])
+		} else {
+			for begin > 0 && bound[begin-1] != nil {
+				begin--
+			}
+			fn = governed(fn, bound[begin:end])
+		}
+		end = begin
 	}
+	return fn
 }
 
-// inspect panics where policy i is misused. It reports whether the policy is one
-// of this package's, which are known to let go of op when they return. The types
-// are listed since a method could be promoted into a user's type.
-func inspect(i int, p Policy) (ours bool) {
-	if p == nil {
-		panic(fmt.Sprintf("control.Wrap: policy %d must not be nil", i))
-	}
-	switch p := p.(type) {
-	case Timeout:
-		p.check()
+// isNil reports whether v is nil, or a nil pointer or function in an interface.
+func isNil(v any) bool {
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Invalid:
 		return true
-	case Retry:
-		p.check()
-		return true
-	case *Breaker, *InFlight, *Adaptive, *Gate, rated:
-		return true
+	case reflect.Pointer, reflect.Func:
+		return r.IsNil()
 	}
 	return false
 }
 
-// wrapOurs is Wrap for policies that let go of op when they return.
-func wrapOurs[T, U any](fn func(context.Context, T) (U, error), policies []Policy) func(context.Context, T) (U, error) {
-	policies = bind(policies)
-	return func(ctx context.Context, item T) (result U, err error) {
-		err = enter(ctx, policies, nil, func(ctx context.Context) (err error) {
-			result, err = fn(ctx, item)
-			return err
-		})
-		if err != nil {
-			var none U
+// A binder is a policy of this package. Such a one lets go of op when its Do has
+// returned.
+type binder interface {
+	// bind panics where the policy's values make no sense. What it returns does the
+	// same as the policy, and has done once what Do would do for each call. inside are
+	// the policies inside of this one, as far as they are known. It returns nil where
+	// the policy contains one that may not know the rules.
+	bind(inside []Policy) Policy
+}
+
+// bind returns nil for a policy that is not one of ours: not even one that embeds
+// one of ours, and with it its methods, and has a Do of its own.
+func bind(p Policy, inside []Policy) Policy {
+	b, ok := p.(binder)
+	if !ok {
+		return nil
+	}
+	t := reflect.TypeOf(p)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.PkgPath() != reflect.TypeFor[Gate]().PkgPath() {
+		return nil
+	}
+	return b.bind(inside)
+}
+
+// governed puts policies of ours around fn.
+func governed[T, U any](fn func(context.Context, T) (U, error), policies []Policy) func(context.Context, T) (U, error) {
+	return func(ctx context.Context, item T) (U, error) {
+		var none U
+		if ctx.Err() != nil {
+			return none, seq.ContextError(ctx)
+		}
+		c := &call[T, U]{fn: fn, item: item, policies: policies}
+		c.next = c.enter
+		if err := c.enter(ctx); err != nil {
 			return none, err
 		}
-		return result, nil
+		return c.result, nil
 	}
 }
 
-// A retrying is a Retry among the policies of Wrap. Where it is timed, each try
-// comes to a Timeout without a wait before it. That one reads the clock, and tells
-// when the try began.
-type retrying struct {
-	Retry
-	timed bool
+// A call is on its way through policies that call op one at a time: all of them get
+// the same op, which goes on with the policy that is next. So a call costs two
+// allocations, however many policies there are.
+type call[T, U any] struct {
+	fn       func(context.Context, T) (U, error)
+	item     T
+	result   U
+	policies []Policy
+	depth    int // policies that the call is in
+	next     func(context.Context) error
 }
 
-// bind does once what the policies would do for each call.
-func bind(policies []Policy) []Policy {
-	bound := slices.Clone(policies)
-	for i, p := range policies {
-		switch p := p.(type) {
-		case Retry:
-			bound[i] = &retrying{p, leadsToTimeout(policies[i+1:])}
-		case Timeout:
-			bound[i] = p.bind()
+func (c *call[T, U]) enter(ctx context.Context) (err error) {
+	if c.depth == len(c.policies) {
+		if err := ended(ctx); err != nil {
+			return err
 		}
+		c.result, err = c.fn(ctx, c.item)
+		return err
 	}
-	return bound
-}
-
-// leadsToTimeout reports whether a call comes to a Timeout in no time: there is
-// nothing before it but breakers that neither wait nor call back.
-func leadsToTimeout(policies []Policy) bool {
-	for _, p := range policies {
-		switch p := p.(type) {
-		case Timeout:
-			return true
-		case *Breaker:
-			if p.cfg.Hold || p.cfg.OnChange != nil {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// enter calls op through the policies, the first outermost. A Timeout puts down in
-// began, if that is not nil, when it was reached.
-//
-// It names the types so that the compiler sees that none of them keeps op: a call
-// through an interface would move op, and with it the item, its result and all the
-// functions in between, to the heap.
-func enter(ctx context.Context, policies []Policy, began *time.Time, op func(context.Context) error) error {
-	if len(policies) == 0 {
-		return op(ctx)
-	}
-	inner := func(ctx context.Context) error { return enter(ctx, policies[1:], nil, op) }
-	switch p := policies[0].(type) {
-	case *retrying:
-		if !p.timed {
-			return p.from(ctx, clock(), inner)
-		}
-		var began time.Time
-		err := enter(ctx, policies[1:], &began, op)
-		if err == nil {
-			return nil
-		}
-		begin := clock() // refused: no time has passed
-		if !began.IsZero() {
-			begin = began.Sub(epoch)
-		}
-		return p.after(ctx, begin, err, inner)
-	case *Breaker:
-		return p.Do(ctx, func(ctx context.Context) error { return enter(ctx, policies[1:], began, op) })
-	case *timed:
-		begin := time.Now()
-		if began != nil {
-			*began = begin
-		}
-		return p.from(ctx, begin, inner)
-	case *InFlight:
-		return p.Do(ctx, inner)
-	case *Adaptive:
-		return p.Do(ctx, inner)
-	case *Gate:
-		return p.Do(ctx, inner)
-	case rated:
-		return p.Do(ctx, inner)
-	}
-	panic("unreachable: inspect knows all types")
-}
-
-// chain puts policies around op, the first outermost.
-func chain(policies []Policy, op func(context.Context) error) func(context.Context) error {
-	for i := len(policies) - 1; i >= 0; i-- {
-		policy, inner := policies[i], op
-		op = func(ctx context.Context) error { return policy.Do(ctx, inner) }
-	}
-	return op
+	p := c.policies[c.depth]
+	c.depth++
+	err = p.Do(ctx, c.next)
+	c.depth-- // not after a panic: none of ours goes on behind one
+	return err
 }
 
 // errMisused is what a policy gets that breaks the rules of [Policy].
@@ -193,21 +155,23 @@ const (
 	callOver
 )
 
-// wrapGuarded is Wrap for policies that may not know the rules: a guard around fn
-// sees to it that a stray op does not disturb the call.
-func wrapGuarded[T, U any](fn func(context.Context, T) (U, error), policies []Policy) func(context.Context, T) (U, error) {
+// guarded puts a policy around fn that may not know the rules: a stray op does not
+// disturb the call.
+func guarded[T, U any](fn func(context.Context, T) (U, error), policy Policy) func(context.Context, T) (U, error) {
 	return func(ctx context.Context, item T) (result U, err error) {
 		var got U
 		var state atomic.Int32
-		guarded := func(ctx context.Context) (err error) {
+		err = policy.Do(ctx, func(ctx context.Context) (err error) {
 			if !state.CompareAndSwap(callIdle, callRuns) {
 				return errMisused
 			}
 			defer state.CompareAndSwap(callRuns, callIdle)
+			if err := ended(ctx); err != nil {
+				return err
+			}
 			got, err = fn(ctx, item)
 			return err
-		}
-		err = chain(policies, guarded)(ctx)
+		})
 		// Where op still runs, got is being written: leave it alone.
 		if state.Swap(callOver) == callRuns {
 			return result, errors.Join(err, errMisused)

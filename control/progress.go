@@ -94,7 +94,7 @@ func (p *progress) isDue() bool {
 	if elapsed < p.due {
 		return false
 	}
-	p.due = elapsed - elapsed%p.cfg.Every + p.cfg.Every
+	p.due = later(elapsed-elapsed%p.cfg.Every, p.cfg.Every)
 	p.near.Store(false)
 	p.alarm.Reset(p.lead(elapsed))
 	return true

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"example.com/pipeline/seq"
 )
 
@@ -33,8 +35,8 @@ func goOn(int, error) bool { return true }
 
 func wantReports(t *testing.T, got []Report, want ...Report) {
 	t.Helper()
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("reports, -want +got:\n%s", diff)
 	}
 }
 

@@ -18,12 +18,13 @@ type Limiter interface {
 	Wait(ctx context.Context) error
 }
 
-// Rate makes each call wait for l first. Where l refuses, the call is not made
-// and l's error returned.
+// Rate makes each call wait for l first. Where l refuses, as a rate.Limiter does at
+// once if the token would come after ctx's deadline, the call is not made: the error
+// Is [ErrRefused] and l's error.
 //
 // Inside of [Retry] every try waits, outside only the first one does.
 func Rate(l Limiter) Policy {
-	if l == nil {
+	if isNil(l) {
 		panic("control.Rate: the limiter must not be nil")
 	}
 	return rated{l}
@@ -32,14 +33,20 @@ func Rate(l Limiter) Policy {
 type rated struct{ limiter Limiter }
 
 func (r rated) Do(ctx context.Context, op func(context.Context) error) error {
-	if err := r.limiter.Wait(ctx); err != nil {
-		if ctx.Err() != nil {
-			return seq.ContextError(ctx)
-		}
-		return fmt.Errorf("control.Rate: the call was not made: %w", err)
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	err := r.limiter.Wait(ctx)
+	if end := ended(ctx); end != nil {
+		return end
+	}
+	if err != nil {
+		return &refusedError{fmt.Errorf("control.Rate: the call was not made: %w", err)}
 	}
 	return op(ctx)
 }
+
+func (r rated) bind([]Policy) Policy { return r }
 
 // A Pacer is a [Limiter] that spaces calls evenly and holds its mean where the
 // spacing is finer than what the operating system's timers can do.
@@ -77,9 +84,9 @@ func NewPacer(perSecond float64) *Pacer {
 	if !(perSecond > 0 && perSecond <= 1e9) { // NaN is not
 		panic(fmt.Sprintf("control.NewPacer: perSecond must be above 0 and at most 1e9, got %v", perSecond))
 	}
-	// A slot further away than this is never; the sum must not overflow.
-	const never = float64(math.MaxInt64 / 4)
-	whole, part := math.Modf(min(1e9/perSecond, never))
+	// A slot further away than this, 73 years, does not come; sums must not overflow.
+	const longest = float64(math.MaxInt64 / 4)
+	whole, part := math.Modf(min(1e9/perSecond, longest))
 	return &Pacer{turn: semaphore.NewWeighted(1), every: time.Duration(whole), part: part}
 }
 

@@ -37,7 +37,7 @@ import (
 func RateLimit[T any](ctx context.Context, in iter.Seq2[T, error], l Limiter) iter.Seq2[T, error] {
 	needContext("RateLimit", ctx)
 	needStream("RateLimit", in)
-	need(l != nil, "RateLimit", "the limiter must not be nil")
+	need(!isNil(l), "RateLimit", "the limiter must not be nil")
 	return func(yield func(T, error) bool) {
 		var none T
 		if err := seq.ContextError(ctx); err != nil {

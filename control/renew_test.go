@@ -94,21 +94,22 @@ func TestIdempotentRenewingPanics(t *testing.T) {
 		if err, ok := got.(error); !ok || !errors.Is(err, errBoom) {
 			t.Errorf("Renew's panic is %v", fmt.Sprint(got))
 		}
-		if _, done, err := keys.Begin(t.Context(), "order-7"); done || err != nil {
-			t.Errorf("the key was not freed: %v", err)
+		// fn was made all the same: it must not be made again.
+		if result, done, err := keys.Begin(t.Context(), "order-7"); string(result) != "0" || !done || err != nil {
+			t.Errorf("the key: %q, done %t, %v", result, done, err)
 		}
 	})
 }
 
-// never is a KeyRenewer that says to renew without a pause.
-type never struct{ renewed }
+// breathless is a KeyRenewer that says to renew without a pause.
+type breathless struct{ renewed }
 
-func (*never) RenewEvery() time.Duration { return 0 }
+func (*breathless) RenewEvery() time.Duration { return 0 }
 
 func TestIdempotentRefusesNoPauseBetweenRenewals(t *testing.T) {
 	fn := func(context.Context, string) (int, error) { return 0, nil }
 	want := "control.Idempotent: RenewEvery of keys must be positive, got 0s"
-	if got := mustPanic(t, func() { Idempotent(fn, &never{}, orderKey) }); got != want {
+	if got := mustPanic(t, func() { Idempotent(fn, &breathless{}, orderKey) }); got != want {
 		t.Errorf("it panics with %q, want %q", got, want)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,13 +195,13 @@ func TestRetryPauseWithTheGateInTheChain(t *testing.T) {
 	}
 }
 
-// A retry that is cancelled while it sleeps, say by a Timeout around it, does not
-// leave the pipeline asleep.
+// A retry that is cancelled while it sleeps does not leave the pipeline asleep.
 func TestRetryPauseEndsWithTheSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(Gate)
-		call := Wrap(func(context.Context, int) (int, error) { return 0, RetryAfter(errBoom, time.Hour) },
-			Timeout(time.Second), Retry{Pause: g})
+		call := Wrap(func(context.Context, int) (int, error) { return 0, RetryAfter(errBoom, time.Hour) }, Retry{Pause: g})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
 		waiter := make(chan time.Duration)
 		begin := time.Now()
 		go func() {
@@ -210,8 +209,8 @@ func TestRetryPauseEndsWithTheSleep(t *testing.T) {
 			g.Wait(context.Background())
 			waiter <- time.Since(begin)
 		}()
-		_, err := call(t.Context(), 0)
-		if !errors.Is(err, ErrTimeout) || !errors.Is(err, errBoom) {
+		_, err := call(ctx, 0)
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, errBoom) {
 			t.Errorf("error: %v", err)
 		}
 		if took := <-waiter; took != time.Second {
@@ -276,58 +275,6 @@ func TestRetryPausesThePipeline(t *testing.T) {
 			t.Errorf("%d items, %d sleeps; want %d and 10", want, asleep.Load(), items)
 		}
 	})
-}
-
-func TestBackoff(t *testing.T) {
-	if got := Constant(time.Second)(100); got != time.Second {
-		t.Errorf("Constant: %v", got)
-	}
-	tests := []struct {
-		first, max time.Duration
-		attempt    int
-		want       time.Duration
-	}{
-		{100, 1000, 0, 100},
-		{100, 1000, 1, 100},
-		{100, 1000, 2, 200},
-		{100, 1000, 4, 800},
-		{100, 1000, 5, 1000},
-		{100, 1000, math.MaxInt, 1000},
-		{100, 100, 7, 100},
-		{1, math.MaxInt64, 63, 1 << 62},
-		{1, math.MaxInt64, 64, math.MaxInt64},
-		{3, math.MaxInt64, math.MaxInt, math.MaxInt64},
-		{math.MaxInt64, math.MaxInt64, 2, math.MaxInt64},
-	}
-	for _, tt := range tests {
-		if got := bound(tt.first, tt.max, tt.attempt); got != tt.want {
-			t.Errorf("bound(%d, %d, %d) = %d, want %d", tt.first, tt.max, tt.attempt, got, tt.want)
-		}
-	}
-}
-
-func TestExponentialHasFullJitter(t *testing.T) {
-	sleep := Exponential(1000, 8000)
-	for attempt := 1; attempt < 6; attempt++ {
-		most := bound(1000, 8000, attempt)
-		var sum, low, high time.Duration
-		low = most
-		const n = 10_000
-		for range n {
-			d := sleep(attempt)
-			if d < 0 || d > most {
-				t.Fatalf("attempt %d sleeps for %d, want 0 to %d", attempt, d, most)
-			}
-			sum, low, high = sum+d, min(low, d), max(high, d)
-		}
-		mean := float64(sum) / n / float64(most)
-		if mean < 0.47 || mean > 0.53 || low > most/50 || high < most-most/50 {
-			t.Errorf("attempt %d: mean %.2f of %d, from %d to %d", attempt, mean, most, low, high)
-		}
-	}
-	if d := Exponential(math.MaxInt64, math.MaxInt64)(9); d < 0 {
-		t.Errorf("overflow: %d", d)
-	}
 }
 
 func TestMarksOfNil(t *testing.T) {
@@ -396,36 +343,4 @@ func ExamplePermanent() {
 	})
 	fmt.Println(calls, err)
 	// Output: 1 404 Not Found
-}
-
-func ExampleRetryAfter() {
-	calls := 0
-	retry := Retry{OnRetry: func(e RetryEvent) { fmt.Println("sleeps for", e.Sleep) }}
-	err := retry.Do(context.Background(), func(context.Context) error {
-		if calls++; calls == 1 {
-			return RetryAfter(errors.New("429 Too Many Requests"), 2*time.Millisecond)
-		}
-		return nil
-	})
-	fmt.Println(calls, err)
-	// Output:
-	// sleeps for 2ms
-	// 2 <nil>
-}
-
-func ExampleConstant() {
-	backoff := Constant(time.Second)
-	fmt.Println(backoff(1), backoff(2), backoff(3))
-	// Output: 1s 1s 1s
-}
-
-func ExampleExponential() {
-	backoff := Exponential(100*time.Millisecond, 10*time.Second)
-	for attempt := range 20 {
-		if d := backoff(attempt + 1); d < 0 || d > 10*time.Second {
-			fmt.Println(d)
-		}
-	}
-	fmt.Println(backoff(1) <= 100*time.Millisecond, backoff(2) <= 200*time.Millisecond)
-	// Output: true true
 }

@@ -37,16 +37,16 @@ func Sample[T any](ctx context.Context, in iter.Seq2[T, error], every time.Durat
 	needPositive("Sample", "every", every)
 	return func(yield func(T, error) bool) {
 		s := &sampler[T]{
-			body: body[T]{yield: yield},
-			errs: make(chan error),
-			left: make(chan struct{}),
+			yield: yield,
+			errs:  make(chan error),
+			left:  make(chan struct{}),
 		}
 		if err := seq.ContextError(ctx); err != nil {
-			s.body.fail(err)
+			s.fail(err)
 			return
 		}
 		task := seq.Go(ctx, func() { in(s.put) })
-		defer s.body.join(task)
+		defer task.Join()
 		defer s.leave()
 		s.run(ctx, every, task)
 	}
@@ -54,9 +54,9 @@ func Sample[T any](ctx context.Context, in iter.Seq2[T, error], every time.Durat
 
 // A sampler is one loop over Sample.
 type sampler[T any] struct {
-	body body[T]
-	errs chan error    // unbuffered: the source waits until its error is taken
-	left chan struct{} // closed when the consumer has left
+	yield func(T, error) bool
+	errs  chan error    // unbuffered: the source waits until its error is taken
+	left  chan struct{} // closed when the consumer has left
 
 	mu     sync.Mutex
 	latest T
@@ -98,6 +98,12 @@ func (s *sampler[T]) leave() {
 	close(s.left)
 }
 
+// fail hands an error on.
+func (s *sampler[T]) fail(err error) bool {
+	var none T
+	return s.yield(none, err)
+}
+
 // run is the consumer's side: it passes on what there is until the stream ends.
 func (s *sampler[T]) run(ctx context.Context, every time.Duration, source *seq.Task) {
 	period := time.NewTicker(every)
@@ -116,15 +122,15 @@ func (s *sampler[T]) run(ctx context.Context, every time.Duration, source *seq.T
 		}
 		// Whatever has happened, the end of ctx comes first.
 		if end := seq.ContextError(ctx); end != nil {
-			s.body.fail(end)
+			s.fail(end)
 			return
 		}
 		if err == nil || ended {
-			if v, ok := s.take(); ok && !s.body.run(v, nil) {
+			if v, ok := s.take(); ok && !s.yield(v, nil) {
 				return
 			}
 		}
-		if err != nil && !s.body.fail(err) {
+		if err != nil && !s.fail(err) {
 			return
 		}
 		if ended {

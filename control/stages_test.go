@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
-	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/time/rate"
 
 	"example.com/pipeline/seq"
@@ -155,8 +155,9 @@ const end = -1
 
 func wantEvents(t *testing.T, got []event, want ...event) {
 	t.Helper()
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %v\nwant %v", got, want)
+	sameError := cmp.Comparer(func(a, b error) bool { return a == b })
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(event{}), sameError); diff != "" {
+		t.Errorf("what came, -want +got:\n%s", diff)
 	}
 }
 

@@ -18,40 +18,49 @@ import (
 // [ErrTimeout], [context.DeadlineExceeded] and the call's own error. A call that
 // succeeds nevertheless has succeeded. Where the caller's own context has ended,
 // the call's error is returned as it is.
+//
+// The context ends when the call has returned, too. So what is returned must be
+// whole: the body of an HTTP response that has been read, not one that is still to
+// be read.
 type Timeout time.Duration
 
 // Do calls op with a context that ends when the time is up.
 func (t Timeout) Do(ctx context.Context, op func(context.Context) error) error {
-	t.check()
-	return t.bind().from(ctx, time.Now(), op)
+	return t.bind(nil).Do(ctx, op)
 }
 
-// A timed is a Timeout with its cause at hand, which takes an allocation to make.
-type timed struct {
-	Timeout
+func (t Timeout) bind([]Policy) Policy {
+	if t <= 0 {
+		panic(fmt.Sprintf("control.Timeout: the time must be above 0, got %v", time.Duration(t)))
+	}
+	return &boundTimeout{time.Duration(t), timeoutCause(t)}
+}
+
+// A boundTimeout is a Timeout with its cause at hand, which takes an allocation to
+// make.
+type boundTimeout struct {
+	after time.Duration
 	cause error
 }
 
-func (t Timeout) bind() *timed { return &timed{t, timeoutCause(t)} }
-
-// from is Do, begun at begin.
-func (t *timed) from(ctx context.Context, begin time.Time, op func(context.Context) error) error {
-	limited, cancel := context.WithDeadlineCause(ctx, begin.Add(time.Duration(t.Timeout)), t.cause)
+// Do is Timeout.Do.
+func (t *boundTimeout) Do(ctx context.Context, op func(context.Context) error) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, t.after, t.cause)
 	defer cancel()
-	err := op(limited)
+	err := ended(limited) // a very short time is up already
+	if err == nil {
+		err = op(limited)
+	}
 	switch {
 	case err == nil || limited.Err() == nil:
 		return err
 	case ctx.Err() != nil || errors.Is(err, seq.ErrSkip):
 		return err
 	}
-	return &timeoutError{after: time.Duration(t.Timeout), err: err}
-}
-
-func (t Timeout) check() {
-	if t <= 0 {
-		panic(fmt.Sprintf("control.Timeout: the time must be above 0, got %v", time.Duration(t)))
-	}
+	return &timeoutError{after: t.after, err: err}
 }
 
 // timeoutCause is the cause with which a call's context ends.

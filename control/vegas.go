@@ -53,8 +53,8 @@ const (
 	precision  = 0.03     // standard error of the mean, relative to it, that a round aims at
 )
 
-func newVegas(least, most int) vegas {
-	return vegas{min: least, max: most, limit: least, starting: true}
+func newVegas(least, most, initial int) vegas {
+	return vegas{min: least, max: most, limit: initial, starting: true}
 }
 
 // reached notes that as many calls as allowed are in flight. Without that there is
@@ -161,7 +161,11 @@ func (v *vegas) adjust(mean float64, full bool) {
 }
 
 func (v *vegas) set(limit float64) {
-	v.limit = min(max(int(limit), v.min), v.max)
+	if limit >= float64(v.max) { // which may be more than an int holds
+		v.limit = v.max
+		return
+	}
+	v.limit = max(int(limit), v.min)
 }
 
 func (v *vegas) begin() {

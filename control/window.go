@@ -74,12 +74,13 @@ func (w *window) clear() {
 
 // An outage is why a breaker has opened.
 type outage struct {
-	calls, failures int           // within window; 0 where a trial failed
+	calls, failures int           // within window; 0 where it was something else
 	window          time.Duration // of what has been counted
-	last            error         // the failure that opened it
+	row             int           // failures in a row; 0 where it was something else
+	last            error         // the failure that opened it; nil where Trip did
 }
 
-// An openError refuses a call. It Is ErrOpen and the failure behind the outage, but
+// An openError refuses a call. It Is ErrOpen, ErrRefused and the failure behind the outage, but
 // it does not unwrap to that one: it is another call's error. Its being Permanent,
 // or about an item, says nothing about this call.
 type openError struct {
@@ -89,16 +90,25 @@ type openError struct {
 
 func (e *openError) Error() string {
 	why := "a trial call failed"
-	if e.calls > 0 {
+	switch {
+	case e.last == nil:
+		why = "it was tripped"
+	case e.row > 0:
+		why = fmt.Sprintf("%d calls in a row failed", e.row)
+	case e.calls > 0:
 		why = fmt.Sprintf("%d of %d calls failed within %v", e.failures, e.calls, e.window)
 	}
 	next := "a trial call is running"
 	if e.retry > 0 {
 		next = fmt.Sprintf("next trial in %v", readable(e.retry))
 	}
-	return fmt.Sprintf("%v: %s, %s; last error: %v", ErrOpen, why, next, e.last)
+	text := fmt.Sprintf("%v: %s, %s", ErrOpen, why, next)
+	if e.last != nil {
+		text += fmt.Sprintf("; last error: %v", e.last)
+	}
+	return text
 }
 
 func (e *openError) Is(target error) bool {
-	return target == ErrOpen || errors.Is(e.last, target)
+	return target == ErrOpen || target == ErrRefused || errors.Is(e.last, target)
 }

@@ -87,7 +87,9 @@ func Discard() OpenOption { return func(c *openConfig) { c.discard = true } }
 const cleanupTime = 5 * time.Second
 
 // Open takes the job from the store, reads its record and puts the participants
-// back to where the record has them. A job that is not stored yet starts afresh.
+// back to where the record has them. A job that is not stored yet starts afresh. Where
+// a [File] is among the participants, that is saved at once, so that there is a record
+// before the first byte.
 //
 // Errors: [ErrLocked], when another runner has the job; [ErrCorrupt], when the
 // record is damaged or of a newer format; [ErrMismatch], when it is of another

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 
@@ -224,4 +225,41 @@ func ExampleCheckJob() {
 	// Output:
 	// <nil>
 	// cursor: the job's name must not be empty
+}
+
+// Another process, such as a status page, looks at what the jobs of a store have come to.
+func ExampleInspect() {
+	ctx := context.Background()
+	store := cursor.NewMemStore()
+	job, err := cursor.Open[int](ctx, store, "export orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer job.Close()
+	job.AddItems(42)
+	if err := job.Commit(ctx, 1042); err != nil {
+		log.Fatal(err)
+	}
+
+	jobs, err := cursor.Jobs(ctx, store)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, name := range jobs {
+		record, err := cursor.Inspect(ctx, store, name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		holder, err := cursor.Holder(ctx, store, name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s: %d items, at %s, finished: %t\n", name, record.Items, record.Position, record.Finished)
+		if holder != nil {
+			fmt.Println("in the hands of", holder.Holder)
+		}
+	}
+	// Output:
+	// export orders: 42 items, at 1042, finished: false
+	// in the hands of another runner of this process
 }

@@ -28,6 +28,13 @@ import (
 // From Restore, or the first Write, to Close the File holds a lock on the output,
 // so that two runs cannot mix their lines in it ([ErrLocked]).
 //
+// What no checkpoint vouches for is never cut off or written over. A file that is not
+// empty is refused where the job has no record ([ErrOutputChanged]): move it away, or
+// open the job with [Discard]. A file that was refused, for whatever reason, is not
+// touched any more, not at Close either. One that somebody truncates, appends to,
+// replaces or removes while it is written is [ErrOutputChanged] at the next commit at the
+// latest; nothing is committed from then on.
+//
 // A write that failed, on a full disk say, counts: every later write returns its
 // error, and so does a commit that would cover the item it was for. The items
 // before it can be committed. A failed fsync ends all ([ErrFsync]).
@@ -40,17 +47,20 @@ import (
 // A File is safe for concurrent use.
 type File struct {
 	path string
+	dir  string // that has the file's name; the path may be a link to it
 	zip  bool
 
-	mu     sync.Mutex
-	owner  *checkpoint // open, that it is attached to; nil if none
-	job    string      // that it was restored for; "" if none
-	f      *fsys.File
-	locked bool
-	synced bool   // the folder knows the file
-	out    []byte // for the file at size: not yet written
-	size   int64
-	mark   int64 // the file's length at the last Mark; with gzip, at the end of a member
+	mu      sync.Mutex
+	owner   *checkpoint // open, that it is attached to; nil if none
+	job     string      // that it was restored for; "" if none
+	f       *fsys.File
+	locked  bool
+	ready   bool   // restored, or found empty and begun
+	refused error  // why the last Restore failed
+	synced  bool   // the folder knows the file
+	out     []byte // for the file at size: not yet written
+	size    int64  // of the file, as we have written it
+	mark    int64  // the file's length at the last Mark; with gzip, at the end of a member
 
 	// Gzip: what was written since the last Mark stays in tail, so that a member
 	// can end at the Mark. A tail that grows too long is let go into a member of its
@@ -75,16 +85,10 @@ const (
 // A FileOption changes how [OpenFile] writes.
 type FileOption func(*File)
 
-// Gzip compresses the file, in one gzip member a commit, so that the file is whole
-// when it is cut off at a commit. Programs that read gzip read the members as one
-// file. Commits that are too frequent cost compression: a member has 20 bytes of
-// its own and begins with an empty window.
-func Gzip() FileOption { return func(f *File) { f.zip = true } }
-
 // OpenFile opens the output at path for reading and writing and makes it where it
-// is missing; its folder must be there. It changes nothing in a file that is there:
-// that is for Restore, which [Open] calls for what is attached. The caller closes the
-// File, after the checkpoint.
+// is missing, with the rights that the umask leaves of 0666; its folder must be there. It
+// changes nothing in a file that is there: that is for Restore, which [Open] calls for
+// what is attached. The caller closes the File, after the checkpoint.
 func OpenFile(path string, opts ...FileOption) (*File, error) {
 	abs, err := filepath.Abs(path) // a later chdir must not lead elsewhere
 	if err != nil {
@@ -93,11 +97,15 @@ func OpenFile(path string, opts ...FileOption) (*File, error) {
 	if info, err := os.Stat(abs); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("cursor: output %s: it is no regular file, so it cannot be cut off where a checkpoint ends", path)
 	}
-	f, err := fsys.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := fsys.OpenFile(abs, os.O_RDWR|os.O_CREATE|fsys.AtEnd, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("cursor: output %s: %w", path, err)
 	}
-	file := &File{path: abs, f: f}
+	target, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cursor: output %s: %w", path, err), f.Close())
+	}
+	file := &File{path: abs, dir: filepath.Dir(target), f: f}
 	for _, opt := range opts {
 		opt(file)
 	}
@@ -125,13 +133,25 @@ func (f *File) writable() error {
 	if f.dead != nil || f.wrote != nil {
 		return errors.Join(f.dead, f.wrote)
 	}
-	if f.locked {
+	return f.begin()
+}
+
+// begin makes sure that f was restored, or is empty and nobody else's.
+func (f *File) begin() error {
+	if f.ready {
 		return nil
+	}
+	if f.refused != nil {
+		return f.refused
+	}
+	if err := f.lock(); err != nil {
+		return err
 	}
 	if info, err := f.f.Stat(); err != nil || info.Size() > 0 {
 		return errors.Join(fmt.Errorf("cursor: write output %s: it is not empty; attach it to a checkpoint first, or remove it", f.path), err)
 	}
-	return f.lock()
+	f.ready = true
+	return nil
 }
 
 func (f *File) write(p []byte) error {
@@ -163,52 +183,18 @@ func (f *File) writeLarge(p []byte) error {
 	if err := f.flush(f.end()); err != nil {
 		return err
 	}
-	n, err := f.f.WriteAt(p, f.size)
+	return f.append(p)
+}
+
+// append writes p at the end of the file, whatever the file's length has become: a file
+// that somebody has truncated must not get a hole that hides it.
+func (f *File) append(p []byte) error {
+	if err := f.intact(); err != nil {
+		return err
+	}
+	n, err := f.f.Append(p, f.size)
 	f.size += int64(n)
 	return err
-}
-
-// gather is where a File's gzip writer writes: it cannot fail, so that a full
-// disk leaves the compressor as it should be.
-type gather File
-
-func (g *gather) Write(p []byte) (int, error) {
-	g.out = append(g.out, p...)
-	return len(p), nil
-}
-
-// compress puts p into the open member, or a new one.
-func (f *File) compress(p []byte) {
-	if len(p) == 0 {
-		return // and begin no member that could stay empty
-	}
-	f.beginMember()
-	if _, err := f.zw.Write(p); err != nil {
-		panic(err) // gather returns none
-	}
-}
-
-// beginMember begins a member where none is open.
-func (f *File) beginMember() {
-	switch {
-	case f.member:
-	case f.zw == nil:
-		f.zw = gzip.NewWriter((*gather)(f))
-	default:
-		f.zw.Reset((*gather)(f))
-	}
-	f.member = true
-}
-
-// endMember ends the open member, if there is one.
-func (f *File) endMember() {
-	if !f.member {
-		return
-	}
-	if err := f.zw.Close(); err != nil {
-		panic(err) // gather returns none
-	}
-	f.member = false
 }
 
 // end returns the file's length when all that was gathered is written.
@@ -220,9 +206,9 @@ func (f *File) flush(to int64) error {
 	if to <= f.size {
 		return nil
 	}
-	n, err := f.f.WriteAt(f.out[:to-f.size], f.size)
-	f.size += int64(n)
-	f.out = f.out[:copy(f.out, f.out[n:])]
+	before := f.size
+	err := f.append(f.out[:to-f.size])
+	f.out = f.out[:copy(f.out, f.out[f.size-before:])]
 	return err
 }
 
@@ -256,21 +242,30 @@ func (f *File) Sync(context.Context) (json.RawMessage, error) {
 	case f.lost:
 		return nil, fmt.Errorf("an item counts as done whose write failed: %w", f.wrote)
 	}
-	if err := f.lock(); err != nil {
+	if err := f.begin(); err != nil {
 		return nil, err
 	}
 	if !sameFile(f.f, f.path) {
 		return nil, fmt.Errorf("%w: output %s was removed or replaced while it was written", ErrOutputChanged, f.path)
 	}
+	if err := f.intact(); err != nil {
+		return nil, err
+	}
 	if f.lastSync != nil {
 		return f.lastSync, nil
 	}
 	if f.zip && !f.spilled {
+		if f.end() == 0 {
+			f.beginMember() // no bytes at all would be no gzip file
+		}
 		f.endMember()
 		f.mark = f.end()
 	}
 	if err := f.flush(f.mark); err != nil {
 		return nil, fmt.Errorf("cursor: write output %s: %w", f.path, err)
+	}
+	if err := f.intact(); err != nil {
+		return nil, err
 	}
 	if err := f.fsync(); err != nil {
 		return nil, err
@@ -279,7 +274,11 @@ func (f *File) Sync(context.Context) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cursor: read back output %s: %w", f.path, err)
 	}
-	state, err := json.Marshal(fileState{f.mark, sum, f.zip})
+	s := fileState{Size: f.mark, Sum: sum, Gzip: f.zip}
+	if f.mark == 0 {
+		s = f.emptyState()
+	}
+	state, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +293,7 @@ func (f *File) Sync(context.Context) (json.RawMessage, error) {
 func (f *File) fsync() error {
 	err := f.f.Sync()
 	if err == nil && !f.synced {
-		err = fsys.SyncDir(filepath.Dir(f.path))
+		err = fsys.SyncDir(f.dir)
 	}
 	if err != nil {
 		f.dead = fmt.Errorf("%w: output %s: %w; check the disk, then run again", ErrFsync, f.path, err)
@@ -307,7 +306,8 @@ func (f *File) fsync() error {
 // Close writes out what was written so far, also what no commit covers, and closes
 // the file. It commits nothing and does not fsync: a resumed run cuts off what
 // follows the last commit. A gzip file without any content becomes a valid empty
-// one. Further calls do nothing.
+// one. A file that was refused, or that others have changed, is left as it is.
+// Further calls do nothing.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -315,7 +315,7 @@ func (f *File) Close() error {
 		return nil
 	}
 	var err error
-	if f.dead == nil && f.locked {
+	if f.dead == nil && f.ready {
 		err = f.finish()
 	}
 	err = errors.Join(err, f.f.Close())

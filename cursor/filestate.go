@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"path/filepath"
 
 	"example.com/pipeline/cursor/internal/fsys"
 )
@@ -16,47 +17,101 @@ type fileState struct {
 	Size int64  `json:"size"`
 	Sum  uint32 `json:"sum"` // CRC-32C of the last 4096 bytes up to Size
 	Gzip bool   `json:"gzip,omitempty"`
+	Name string `json:"name,omitempty"` // of the file without its folder, where Size is 0 and there is nothing else to know it by
 }
 
-// Restore implements [Participant]. Without a state the file is emptied. With one it
-// is cut off at the length that the state has; a file that is shorter, or whose last
-// bytes before that are others, is [ErrOutputChanged].
-func (f *File) Restore(_ context.Context, state json.RawMessage) error {
+// emptyState is the state of the file before anything is committed to it.
+func (f *File) emptyState() fileState { return fileState{Gzip: f.zip, Name: filepath.Base(f.path)} }
+
+// Restore implements [Participant]. With a state the file is cut off at the length that
+// the state has; a file that is shorter, or whose last bytes before that are others, is
+// [ErrOutputChanged]. Without one the file is emptied. In [Open], which ctx tells, that is
+// done only to what the job itself has written before its first commit, and with
+// [Discard]; otherwise a file that is not empty is ErrOutputChanged.
+//
+// After an error the file is not touched any more, until a Restore succeeds.
+func (f *File) Restore(ctx context.Context, state json.RawMessage) error {
+	open, _ := ctx.Value(restoringKey{}).(*restoring)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.lock(); err != nil {
+	f.ready = false
+	f.out, f.tail = f.out[:0], f.tail[:0]
+	f.member, f.spilled = false, false
+	f.lastSync = nil
+	size, err := f.restore(open, state)
+	if f.refused = err; err != nil {
 		return err
+	}
+	if f.owner != nil {
+		f.job = f.owner.job
+	}
+	if open != nil {
+		open.output = true
+	}
+	f.ready = true
+	f.size, f.mark = size, size
+	f.wrote, f.lost = nil, false
+	return nil
+}
+
+// restore checks the file and cuts it off, at the size that it returns.
+func (f *File) restore(open *restoring, state json.RawMessage) (size int64, err error) {
+	if err := f.lock(); err != nil {
+		return 0, err
 	}
 	var s fileState
 	if state != nil {
 		dec := json.NewDecoder(bytes.NewReader(state))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&s); err != nil || s.Size < 0 {
-			return fmt.Errorf("%w: output %s: its state is %s", ErrCorrupt, f.path, state)
+			return 0, fmt.Errorf("%w: output %s: its state is %s", ErrCorrupt, f.path, state)
 		}
 		if s.Gzip != f.zip && s.Size > 0 {
-			return fmt.Errorf("%w: output %s was begun with gzip %t, now it is %t", ErrMismatch, f.path, s.Gzip, f.zip)
+			return 0, fmt.Errorf("%w: output %s was begun with gzip %t, now it is %t", ErrMismatch, f.path, s.Gzip, f.zip)
 		}
 	}
-	if err := f.check(s); err != nil {
-		return err
+	foreign := s.Name != "" && s.Name != filepath.Base(f.path)
+	if open != nil && state == nil {
+		foreign = !open.known
 	}
-	if f.owner != nil {
-		f.job = f.owner.job
+	if open != nil && open.afresh {
+		foreign = false
+	}
+	if err := f.check(s, foreign); err != nil {
+		return 0, err
 	}
 	if err := f.f.Truncate(s.Size); err != nil {
+		return 0, fmt.Errorf("cursor: output %s: %w", f.path, err)
+	}
+	return s.Size, nil
+}
+
+// begun implements exclusive.
+func (f *File) begun() json.RawMessage {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	state, err := json.Marshal(f.emptyState())
+	if err != nil {
+		panic(err) // it holds no more than a number, a truth and a text
+	}
+	return state
+}
+
+// intact says so where the file is not as long as what was written to it.
+func (f *File) intact() error {
+	info, err := f.f.Stat()
+	if err != nil {
 		return fmt.Errorf("cursor: output %s: %w", f.path, err)
 	}
-	f.size, f.mark = s.Size, s.Size
-	f.out, f.tail = f.out[:0], f.tail[:0]
-	f.member, f.spilled = false, false
-	f.wrote, f.lost = nil, false
-	f.lastSync = nil
+	if info.Size() != f.size {
+		return fmt.Errorf("%w: output %s has %d bytes, and %d were written: somebody else truncates it or writes to it; put it back, or start afresh",
+			ErrOutputChanged, f.path, info.Size(), f.size)
+	}
 	return nil
 }
 
-// takenBy attaches f to c, or says why that cannot be.
-func (f *File) takenBy(c *checkpoint) error {
+// acquire attaches f to c, or says why that cannot be.
+func (f *File) acquire(c *checkpoint) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -71,8 +126,8 @@ func (f *File) takenBy(c *checkpoint) error {
 	return nil
 }
 
-// letGoBy says that c is closed, or could not be opened.
-func (f *File) letGoBy(c *checkpoint) {
+// release says that c is closed, or could not be opened.
+func (f *File) release(c *checkpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.owner == c {
@@ -95,8 +150,8 @@ func (f *File) lock() error {
 	return nil
 }
 
-// check says how the file differs from s.
-func (f *File) check(s fileState) error {
+// check says how the file differs from s. A foreign file may not be emptied.
+func (f *File) check(s fileState, foreign bool) error {
 	changed := func(format string, args ...any) error {
 		return fmt.Errorf("%w: output %s: %s; put the file back, or start afresh", ErrOutputChanged, f.path, fmt.Sprintf(format, args...))
 	}
@@ -107,7 +162,11 @@ func (f *File) check(s fileState) error {
 	if err != nil {
 		return fmt.Errorf("cursor: output %s: %w", f.path, err)
 	}
-	if info.Size() < s.Size {
+	switch {
+	case s.Size == 0 && info.Size() > 0 && foreign:
+		return fmt.Errorf("%w: output %s: it has %d bytes, and no checkpoint says that they are this job's; move it away, or start afresh over it, with Discard",
+			ErrOutputChanged, f.path, info.Size())
+	case info.Size() < s.Size:
 		return changed("it has %d bytes, the checkpoint says %d", info.Size(), s.Size)
 	}
 	sum, err := f.sum(s.Size)

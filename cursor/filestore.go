@@ -3,16 +3,16 @@ package cursor
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"strconv"
+	"strings"
 
 	"example.com/pipeline/cursor/internal/fsys"
+	"example.com/pipeline/seq"
 )
 
 // A FileStore keeps each job's record in a file of one folder. A save is
@@ -23,6 +23,9 @@ import (
 // ends, however it ends, so a job never has to be freed by hand. The folder must
 // be on a file system where flock works between all the runners; on a network
 // file system, or from several machines, use package sqlstore.
+//
+// The files can be read and written by their owner alone (mode 0600), since a position
+// may be as confidential as the rows. All the runners of a job must be the same user's.
 //
 // A FileStore is safe for concurrent use.
 type FileStore struct{ dir string }
@@ -43,17 +46,28 @@ func NewFileStore(dir string) (*FileStore, error) {
 	return &FileStore{abs}, nil
 }
 
+// How the names of a job's files end.
+const (
+	recordEnd = ".checkpoint"
+	lockEnd   = ".lock"
+)
+
+// ownerOnly is the mode of the files of a store.
+const ownerOnly = 0o600
+
 // fileName turns a job's name into one that every file system takes and keeps
 // apart from all others: lower-case letters, digits, - and _ stand for
 // themselves, any other byte is written as %xx. So no two jobs share a file where
-// case is ignored, nor where Unicode is normalized, and none leaves the folder. A
+// case is ignored, nor where Unicode is normalized, and none leaves the folder. The
+// first letter of a name that is a device on Windows is written as %xx, too. A
 // name too long for a file is cut and told apart by its SHA-256; the file says
 // inside which job it is of.
 func fileName(job string) string {
 	const limit = 200 // of the 255 bytes there are, for the suffixes' sake
 	name := make([]byte, 0, len(job))
-	for _, c := range []byte(job) {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+	for i, c := range []byte(job) {
+		plain := c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+		if plain && !(i == 0 && isDevice(job)) {
 			name = append(name, c)
 		} else {
 			name = fmt.Appendf(name, "%%%02x", c)
@@ -66,18 +80,71 @@ func fileName(job string) string {
 	return string(name)
 }
 
+// isDevice reports whether Windows takes a file of this name, whatever its ending, for a
+// device. Names of devices that have other characters are written with %xx anyway.
+func isDevice(name string) bool {
+	switch name {
+	case "con", "prn", "aux", "nul":
+		return true
+	}
+	port, ok := strings.CutPrefix(name, "com")
+	if !ok {
+		port, ok = strings.CutPrefix(name, "lpt")
+	}
+	return ok && len(port) == 1 && port[0] >= '0' && port[0] <= '9'
+}
+
+// jobOf is the inverse of fileName. It reads the name of a job whose file name was cut
+// from the record at path. It returns "" for a file that is no job's.
+func jobOf(name, path string) (string, error) {
+	if strings.Contains(name, "~") {
+		data, err := readRegular(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil // it has just been removed
+		}
+		if err != nil {
+			return "", fmt.Errorf("cursor: find out which job it is of: %w", err)
+		}
+		_, body, err := decodeBody(data)
+		if err == nil && fileName(body.Job) != name {
+			err = fmt.Errorf("%w: it is of job %q", ErrCorrupt, body.Job)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%w (file %s)", err, path)
+		}
+		return body.Job, nil
+	}
+	var job []byte
+	for rest := name; rest != ""; {
+		c := rest[0]
+		rest = rest[1:]
+		if c == '%' && len(rest) >= 2 {
+			n, err := strconv.ParseUint(rest[:2], 16, 8)
+			if err != nil {
+				return "", nil
+			}
+			c, rest = byte(n), rest[2:]
+		}
+		job = append(job, c)
+	}
+	if fileName(string(job)) != name || CheckJob(string(job)) != nil {
+		return "", nil
+	}
+	return string(job), nil
+}
+
 // Acquire implements [Store]. It takes the lock, says in the lock file who has
 // it, and clears away what a save that was cut short has left.
 func (s *FileStore) Acquire(ctx context.Context, job string) (Lease, error) {
 	if err := CheckJob(job); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+	if err := seq.ContextError(ctx); err != nil {
+		return nil, err
 	}
 	base := filepath.Join(s.dir, fileName(job))
-	l := &fileLease{job: job, dir: s.dir, path: base + ".checkpoint", temp: base + ".tmp"}
-	lock, err := lockFile(base+".lock", job)
+	l := &fileLease{job: job, dir: s.dir, path: base + recordEnd, temp: base + ".tmp"}
+	lock, err := lockFile(base+lockEnd, job)
 	if err != nil {
 		return nil, err
 	}
@@ -88,191 +155,51 @@ func (s *FileStore) Acquire(ctx context.Context, job string) (Lease, error) {
 	return l, nil
 }
 
-// A holder is what the lock file says of the runner that has the lock. It is for
-// people: the lock itself is the operating system's.
-type holder struct {
-	PID   int       `json:"pid"`
-	Host  string    `json:"host"`
-	Since time.Time `json:"since"`
-}
-
-// lockFile locks the file at path, which is never renamed and never removed:
-// otherwise two runners could each lock a file of that name. Somebody else may
-// have removed it between our opening and locking it; then it is done again.
-func lockFile(path, job string) (*fsys.File, error) {
-	for {
-		f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-		if err != nil {
-			return nil, fmt.Errorf("cursor: the lock of job %q: %w", job, err)
-		}
-		if err := f.TryLock(); err != nil {
-			if errors.Is(err, fsys.ErrLocked) {
-				err = &LockedError{Job: job, Holder: readHolder(f)}
-			} else {
-				err = fmt.Errorf("cursor: the lock of job %q: %w", job, err)
-			}
-			f.Close()
-			return nil, err
-		}
-		if !sameFile(f, path) {
-			f.Close()
-			continue
-		}
-		if err := writeHolder(f); err != nil {
-			f.Close()
-			return nil, fmt.Errorf("cursor: the lock of job %q: %w", job, err)
-		}
-		return f, nil
-	}
-}
-
-func writeHolder(f *fsys.File) error {
-	host, _ := os.Hostname() // unknown is empty
-	data, err := json.Marshal(holder{os.Getpid(), host, time.Now().UTC().Truncate(time.Second)})
-	if err != nil {
-		return err
-	}
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err = f.WriteAt(append(data, '\n'), 0)
-	return err
-}
-
-// readHolder describes the holder. The file may be empty or half written, if
-// the holder has only just begun.
-func readHolder(f *fsys.File) string {
-	var h holder
-	data := make([]byte, 4096)
-	n, err := f.ReadAt(data, 0)
-	if err != nil && err != io.EOF || json.Unmarshal(data[:n], &h) != nil {
-		return "another process (lock file " + f.Name() + ")"
-	}
-	return fmt.Sprintf("process %d on %s since %s (lock file %s)", h.PID, h.Host, h.Since.Format(time.RFC3339), f.Name())
-}
-
-// sameFile reports whether path still leads to f.
-func sameFile(f *fsys.File, path string) bool {
-	have, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	now, err := os.Stat(path)
-	return err == nil && os.SameFile(have, now)
-}
-
-// A fileLease is a job of a FileStore, held by its lock file.
-type fileLease struct {
-	job, dir, path, temp string
-
-	lock   *fsys.File // nil once released
-	loaded bool
-	seq    int64 // of the record in the file
-	broken error // after a failed fsync
-}
-
-// Load implements [Lease].
-func (l *fileLease) Load(context.Context) (Record, error) {
-	if err := l.usable(); err != nil {
+// Inspect implements [Inspector].
+func (s *FileStore) Inspect(ctx context.Context, job string) (Record, error) {
+	if err := seq.ContextError(ctx); err != nil {
 		return Record{}, err
 	}
-	l.seq, l.loaded = 0, true
-	data, err := os.ReadFile(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Record{}, nil
-	}
-	if err != nil {
-		l.loaded = false
-		return Record{}, fmt.Errorf("cursor: read the checkpoint of job %q: %w", l.job, err)
-	}
-	r, err := decodeRecord(l.job, data)
-	if err != nil {
-		return Record{}, fmt.Errorf("%w (file %s, job %q)", err, l.path, l.job)
-	}
-	l.seq = r.Seq
-	return r, nil
+	return readRecord(job, filepath.Join(s.dir, fileName(job)+recordEnd))
 }
 
-// Save implements [Lease]. The order is what makes it safe: the new record is
-// written and synced beside the old one, then takes its name in one step, then
-// the folder is synced, without which a crash could bring the old name back after
-// the caller was told that the save is done.
-func (l *fileLease) Save(ctx context.Context, r Record) error {
-	if err := l.usable(); err != nil {
-		return err
+// Jobs implements [Inspector].
+func (s *FileStore) Jobs(ctx context.Context) ([]string, error) {
+	if err := seq.ContextError(ctx); err != nil {
+		return nil, err
 	}
-	if !l.loaded {
-		if _, err := l.Load(ctx); err != nil && !errors.Is(err, ErrCorrupt) {
-			return err
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("cursor: list the jobs: %w", err)
+	}
+	var jobs []string
+	var errs []error
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), recordEnd)
+		if !ok {
+			continue
+		}
+		job, err := jobOf(name, filepath.Join(s.dir, e.Name()))
+		if err != nil {
+			errs = append(errs, err)
+		} else if job != "" {
+			jobs = append(jobs, job)
 		}
 	}
-	if r.Seq != l.seq+1 {
-		return fmt.Errorf("%w: save %d of job %q was to follow save %d", ErrFenced, r.Seq, l.job, l.seq)
+	return jobs, errors.Join(errs...)
+}
+
+// Holder implements [Inspector]. Where a runner was killed, it takes the lock of the job for
+// the moment that it needs to find out.
+func (s *FileStore) Holder(ctx context.Context, job string) (*LockedError, error) {
+	if err := seq.ContextError(ctx); err != nil {
+		return nil, err
 	}
-	if !sameFile(l.lock, l.lock.Name()) {
-		return fmt.Errorf("%w: the lock file %s was removed or replaced", ErrFenced, l.lock.Name())
-	}
-	data, err := encodeRecord(l.job, r)
+	held, err := heldBy(filepath.Join(s.dir, fileName(job)+lockEnd), job)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("cursor: the lock of job %q: %w", job, err)
 	}
-	if err := l.writeTemp(data); err != nil {
-		return err
-	}
-	if err := fsys.Rename(l.temp, l.path); err != nil {
-		return fmt.Errorf("cursor: save the checkpoint of job %q: %w", l.job, err)
-	}
-	l.seq = r.Seq
-	if err := fsys.SyncDir(l.dir); err != nil {
-		return l.fsyncFailed(err)
-	}
-	return nil
+	return held, nil
 }
 
-// writeTemp writes data to the temporary file and makes it durable.
-func (l *fileLease) writeTemp(data []byte) error {
-	fail := func(err error) error {
-		return fmt.Errorf("cursor: save the checkpoint of job %q: %w", l.job, err)
-	}
-	f, err := fsys.OpenFile(l.temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-	if err != nil {
-		return fail(err)
-	}
-	if _, err := f.WriteAt(data, 0); err != nil {
-		f.Close()
-		return fail(err)
-	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return l.fsyncFailed(err)
-	}
-	if err := f.Close(); err != nil { // some file systems report a failed write only here
-		return l.fsyncFailed(err)
-	}
-	return nil
-}
-
-func (l *fileLease) fsyncFailed(err error) error {
-	l.broken = fmt.Errorf("%w: the checkpoint of job %q: %w; check the disk, then run again", ErrFsync, l.job, err)
-	return l.broken
-}
-
-func (l *fileLease) usable() error {
-	if l.lock == nil {
-		return fmt.Errorf("the lease of job %q: %w", l.job, ErrClosed)
-	}
-	return l.broken
-}
-
-// Release implements [Lease]. The lock file stays where it is.
-func (l *fileLease) Release(context.Context) error {
-	if l.lock == nil {
-		return nil
-	}
-	lock := l.lock
-	l.lock = nil
-	if err := lock.Close(); err != nil {
-		return fmt.Errorf("cursor: free job %q: %w", l.job, err)
-	}
-	return nil
-}
+var _ Inspector = (*FileStore)(nil)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"example.com/pipeline/seq"
 )
 
 // A MemStore keeps records in memory: for tests, and for runs that need not
@@ -27,8 +29,8 @@ func (s *MemStore) Acquire(ctx context.Context, job string) (Lease, error) {
 	if err := CheckJob(job); err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if err := seq.ContextError(ctx); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +40,7 @@ func (s *MemStore) Acquire(ctx context.Context, job string) (Lease, error) {
 		s.jobs[job] = j
 	}
 	if j.holder != nil {
-		return nil, &LockedError{Job: job, Holder: "another runner of this process"}
+		return nil, errHeldHere(job)
 	}
 	j.holder = &memLease{store: s, name: job, job: j}
 	return j.holder, nil
@@ -91,3 +93,51 @@ func (l *memLease) Release(context.Context) error {
 	}
 	return nil
 }
+
+// Inspect implements [Inspector].
+func (s *MemStore) Inspect(ctx context.Context, job string) (Record, error) {
+	if err := seq.ContextError(ctx); err != nil {
+		return Record{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.jobs[job]; j != nil {
+		return j.record.clone(), nil
+	}
+	return Record{}, nil
+}
+
+// Jobs implements [Inspector].
+func (s *MemStore) Jobs(ctx context.Context) ([]string, error) {
+	if err := seq.ContextError(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var jobs []string
+	for name, j := range s.jobs {
+		if j.record.Seq > 0 {
+			jobs = append(jobs, name)
+		}
+	}
+	return jobs, nil
+}
+
+// Holder implements [Inspector].
+func (s *MemStore) Holder(ctx context.Context, job string) (*LockedError, error) {
+	if err := seq.ContextError(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.jobs[job]; j != nil && j.holder != nil {
+		return errHeldHere(job), nil
+	}
+	return nil, nil
+}
+
+func errHeldHere(job string) *LockedError {
+	return &LockedError{Job: job, Holder: "another runner of this process"}
+}
+
+var _ Inspector = (*MemStore)(nil)

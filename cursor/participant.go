@@ -31,21 +31,33 @@ type Participant interface {
 	Sync(ctx context.Context) (json.RawMessage, error)
 	// Restore puts back the state that Sync described; a nil state, which is also
 	// what becomes of null, says to start afresh. It is called before any work is done, and by Reset.
+	// A participant with a File in it gives ctx to the File's Restore.
 	Restore(ctx context.Context, state json.RawMessage) error
 }
 
 // An exclusive participant can be in one checkpoint only. [File] is one: two
 // checkpoints would cut it to two lengths.
 type exclusive interface {
-	takenBy(c *checkpoint) error
-	letGoBy(c *checkpoint)
+	acquire(c *checkpoint) error
+	release(c *checkpoint)
+	begun() json.RawMessage // its state before anything is done
 }
 
-// take makes the participants this checkpoint's own, as far as they mind.
-func (c *checkpoint) take() error {
+// A restoring goes with the context of a Restore to the [File] that it is for, also through
+// a participant that has the File in it.
+type restoring struct {
+	known  bool // the job's record has the participant
+	afresh bool // the job is discarded or reset
+	output bool // a File says so: from now on it will have bytes, which a record must vouch for
+}
+
+type restoringKey struct{}
+
+// acquireParticipants makes the participants this checkpoint's own, as far as they mind.
+func (c *checkpoint) acquireParticipants() error {
 	for _, a := range c.attached {
 		if p, ok := a.Participant.(exclusive); ok {
-			if err := p.takenBy(c); err != nil {
+			if err := p.acquire(c); err != nil {
 				return fmt.Errorf("cursor: open job %q: attach %q: %w", c.job, a.name, err)
 			}
 		}
@@ -53,27 +65,42 @@ func (c *checkpoint) take() error {
 	return nil
 }
 
-// letGo gives them back.
-func (c *checkpoint) letGo() {
+// releaseParticipants gives them back.
+func (c *checkpoint) releaseParticipants() {
 	for _, a := range c.attached {
 		if p, ok := a.Participant.(exclusive); ok {
-			p.letGoBy(c)
+			p.release(c)
 		}
 	}
 }
 
-// restore puts the participants to where the record has them.
-func (c *checkpoint) restore(ctx context.Context) error {
+// restore puts the participants to where the record has them. It reports whether a File
+// is among them that the record does not know.
+func (c *checkpoint) restore(ctx context.Context, afresh bool) (unknown bool, err error) {
 	for _, a := range c.attached {
-		state := c.record.States[a.name]
+		state, known := c.record.States[a.name]
 		if bytes.Equal(state, []byte("null")) {
 			state = nil
 		}
-		if err := a.Restore(ctx, state); err != nil {
-			return fmt.Errorf("cursor: open job %q: restore %q: %w", c.job, a.name, err)
+		r := &restoring{known: known, afresh: afresh}
+		if err := a.Restore(context.WithValue(ctx, restoringKey{}, r), state); err != nil {
+			return false, fmt.Errorf("cursor: open job %q: restore %q: %w", c.job, a.name, err)
+		}
+		unknown = unknown || r.output && !known
+	}
+	return unknown, nil
+}
+
+// fresh returns the participants' states before anything is done.
+func (c *checkpoint) fresh() map[string]json.RawMessage {
+	states := map[string]json.RawMessage{}
+	for _, a := range c.attached {
+		states[a.name] = json.RawMessage("null")
+		if p, ok := a.Participant.(exclusive); ok {
+			states[a.name] = p.begun()
 		}
 	}
-	return nil
+	return states
 }
 
 // sync brings the participants' states into r.

@@ -53,8 +53,20 @@ func encodeRecord(job string, r Record) ([]byte, error) {
 
 // decodeRecord is the inverse of encodeRecord. Each of its errors Is ErrCorrupt.
 func decodeRecord(job string, data []byte) (Record, error) {
-	corrupt := func(format string, args ...any) (Record, error) {
-		return Record{}, fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...)
+	format, b, err := decodeBody(data)
+	if err == nil && b.Job != job {
+		err = fmt.Errorf("%w: it is of job %q", ErrCorrupt, b.Job)
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	return Record{format, b.Fingerprint, b.Position, b.States, b.Items, b.Seq, b.Finished, b.SavedAt}, nil
+}
+
+// decodeBody is decodeRecord for the record of any job.
+func decodeBody(data []byte) (format int, b recordBody, err error) {
+	corrupt := func(format string, args ...any) (int, recordBody, error) {
+		return 0, recordBody{}, fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...)
 	}
 	if len(data) == 0 {
 		return corrupt("it is empty")
@@ -64,8 +76,7 @@ func decodeRecord(job string, data []byte) (Record, error) {
 	if !ok || len(fields) < 2 || fields[0] != recordMagic {
 		return corrupt("it does not begin as a checkpoint does")
 	}
-	format, err := strconv.Atoi(fields[1])
-	if err != nil || format < 1 {
+	if format, err = strconv.Atoi(fields[1]); err != nil || format < 1 {
 		return corrupt("its format is %q", fields[1])
 	}
 	if format > recordFormat {
@@ -74,8 +85,6 @@ func decodeRecord(job string, data []byte) (Record, error) {
 	if string(head)+"\n" != recordHeader(format, body) {
 		return corrupt("its checksum is wrong")
 	}
-
-	var b recordBody
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&b); err != nil {
@@ -84,8 +93,5 @@ func decodeRecord(job string, data []byte) (Record, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return corrupt("something follows it")
 	}
-	if b.Job != job {
-		return corrupt("it is of job %q", b.Job)
-	}
-	return Record{format, b.Fingerprint, b.Position, b.States, b.Items, b.Seq, b.Finished, b.SavedAt}, nil
+	return format, b, nil
 }

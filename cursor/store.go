@@ -92,6 +92,18 @@ type TxLease interface {
 	LoadTx(ctx context.Context, tx *sql.Tx) (Record, error)
 }
 
+// An Inspector is a [Store] that can be looked into while others run its jobs. The stores
+// of this library are Inspectors. [Inspect], [Jobs] and [Holder] call its methods.
+type Inspector interface {
+	// Inspect returns the record of a job as Load does, without a lease.
+	Inspect(ctx context.Context, job string) (Record, error)
+	// Jobs returns the names of the jobs that have a record, in any order. Where some
+	// names cannot be read, it returns the others beside an error that Is [ErrCorrupt].
+	Jobs(ctx context.Context) ([]string, error)
+	// Holder says who holds a job, in a LockedError that is no error here; nil where it is free.
+	Holder(ctx context.Context, job string) (*LockedError, error)
+}
+
 // A Record is what a [Store] keeps of a job. Only [Checkpoint] makes sense of it;
 // a store brings back each field as it was given.
 type Record struct {

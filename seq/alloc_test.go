@@ -28,16 +28,25 @@ func TestNoAllocationPerItem(t *testing.T) {
 		"MapConcurrent that skips": func(n int) {
 			seq.Drain(seq.MapConcurrent(ctx, upTo(n, nil), 3, func(context.Context, int) (int, error) { return 0, seq.ErrSkip }))
 		},
+		"MapKeyed of one key": func(n int) {
+			seq.Drain(seq.MapKeyed(ctx, upTo(n, nil), 3, func(int) int { return 0 }, same))
+		},
+		"MapKeyed of a key an item": func(n int) {
+			seq.Drain(seq.MapKeyed(ctx, upTo(n, nil), 3, func(v int) int { return v }, same))
+		},
 		"FlatMapConcurrent of one large": func(n int) {
 			seq.Drain(seq.FlatMapConcurrent(ctx, seq.Of(0), 2, func(context.Context, int) ints { return upTo(n, nil) }))
+		},
+		"FlatMapUnordered of one large": func(n int) {
+			seq.Drain(seq.FlatMapUnordered(ctx, seq.Of(0), 2, func(context.Context, int) ints { return upTo(n, nil) }))
 		},
 	}
 	var one ints = seq.Of(1)
 	for _, s := range concurrentStages {
 		loops[s.name] = func(n int) { seq.Drain(s.stage(ctx, upTo(n, nil), same)) }
-		if s.name == "FlatMapConcurrent" { // the one above makes a stream for each item itself
+		if flatMap := flatMaps[s.name]; flatMap != nil { // the one above makes a stream for each item itself
 			loops[s.name] = func(n int) {
-				seq.Drain(seq.FlatMapConcurrent(ctx, upTo(n, nil), 3, func(context.Context, int) ints { return one }))
+				seq.Drain(flatMap(ctx, upTo(n, nil), 3, func(context.Context, int) ints { return one }))
 			}
 		}
 	}

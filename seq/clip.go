@@ -14,7 +14,8 @@ const clipLimit = 80
 
 // clip prints an item for an error message: enough to recognize it, never a
 // megabyte of it, and without printing the megabyte first. It prints like %v, but
-// quotes a string and shows bytes in hexadecimal.
+// quotes a string and shows bytes in hexadecimal, and a func, a chan or a pointer
+// within the item as its type: addresses differ from run to run, and say nothing.
 func clip(item any) string {
 	switch v := item.(type) {
 	case string:
@@ -37,7 +38,7 @@ func cut(b []byte) string {
 	return strings.ToValidUTF8(string(b[:end]), "\uFFFD") + "…"
 }
 
-// appendValue prints v like %v until b is longer than the limit.
+// appendValue prints v until b is longer than the limit.
 func appendValue(b []byte, v reflect.Value, depth int) []byte {
 	if len(b) > clipLimit {
 		return b
@@ -45,7 +46,7 @@ func appendValue(b []byte, v reflect.Value, depth int) []byte {
 	if v.IsValid() && v.CanInterface() {
 		switch x := v.Interface().(type) {
 		case fmt.Formatter, error, fmt.Stringer:
-			return fmt.Append(b, x)
+			return fmt.Append(b, x) // which survives a method that panics
 		}
 	}
 	switch v.Kind() {
@@ -67,17 +68,25 @@ func appendValue(b []byte, v reflect.Value, depth int) []byte {
 			return appendValue(b, v.Elem(), depth)
 		}
 	case reflect.Pointer:
-		// Only the outermost is followed, like fmt does, so that a cycle ends.
-		if !v.IsNil() && depth > 0 {
-			return fmt.Appendf(b, "%#x", v.Pointer())
-		}
-		if !v.IsNil() {
+		// Only the outermost is followed, as fmt does, so that a cycle ends.
+		if !v.IsNil() && depth == 0 {
 			return appendValue(append(b, '&'), v.Elem(), depth+1)
 		}
+		return appendType(b, v)
+	case reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return appendType(b, v)
 	case reflect.Invalid:
 		return append(b, "<nil>"...)
 	}
 	return fmt.Append(b, v)
+}
+
+// appendType prints the type of v in place of its address.
+func appendType(b []byte, v reflect.Value) []byte {
+	if v.IsNil() {
+		return append(b, "<nil>"...)
+	}
+	return append(b, v.Type().String()...)
 }
 
 func appendList(b []byte, open, end byte, n int, element func([]byte, int) []byte) []byte {
@@ -106,4 +115,13 @@ func appendMap(b []byte, v reflect.Value, depth int) []byte {
 	return appendList(append(b, "map"...), '[', ']', len(entries), func(b []byte, i int) []byte {
 		return append(b, entries[i]...)
 	})
+}
+
+// panicText prints the value of a panic as the runtime would, but not an address.
+func panicText(value any) string {
+	switch value.(type) {
+	case string, fmt.Formatter, error, fmt.Stringer:
+		return fmt.Sprint(value)
+	}
+	return clip(value)
 }

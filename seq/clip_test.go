@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"example.com/pipeline/seq"
 )
@@ -58,7 +59,22 @@ func TestItemErrorText(t *testing.T) {
 		{fmt.Errorf("an error"), "an error"},
 		{seq.Pair[int, string]{A: 1, B: "x"}, "{1 x}"},
 		{[]*int{nil}, "[<nil>]"},
-		{[]*int{&n}, fmt.Sprintf("[%p]", &n)},
+		{[]*int{&n}, "[*int]"},
+		{&n, "&7"},
+		{[]any{&n, itself}, "[*int *seq_test.cyclic]"},
+		{func(int) error { return nil }, "func(int) error"},
+		{(func())(nil), "<nil>"},
+		{make(chan int), "chan int"},
+		{struct {
+			Do   func()
+			done chan struct{}
+			next *int
+			raw  unsafe.Pointer
+		}{func() {}, make(chan struct{}), &n, unsafe.Pointer(&n)}, "{func() chan struct {} *int unsafe.Pointer}"},
+		{struct{ next *int }{}, "{<nil>}"},
+		{map[*int]func(){&n: func() {}}, "map[*int:func()]"},
+		{&struct{ next *cyclic }{itself}, "&{*seq_test.cyclic}"},
+		{(chan int)(nil), "<nil>"},
 		{strings.Repeat("a", 1<<20), `"` + strings.Repeat("a", 79) + "…"},
 		{strings.Repeat("ä", 100), `"` + strings.Repeat("ä", 39) + "…"},
 		{strings.Repeat("a", 78) + "é", ""},
@@ -70,12 +86,10 @@ func TestItemErrorText(t *testing.T) {
 		{make([]struct{}, 1<<20), ""},
 		{bigMap(1000), "map of 1000 entries"},
 		{struct{ M map[int]int }{bigMap(80)}, ""},
-		{itself, ""},
+		{itself, "&{knot *seq_test.cyclic}"},
 		{endless, ""},
 		{hugeText{}, strings.Repeat("x", 80) + "…"},
 		{brokenText{}, "%!v(PANIC=String method: no text)"},
-		{func() {}, ""},
-		{make(chan int), ""},
 	} {
 		text := (&seq.ItemError{Item: c.item, Err: errCallback}).Error()
 		item, ok := strings.CutPrefix(text, "item ")
@@ -110,5 +124,31 @@ func TestItemErrorTextIsCheap(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
 		t.Errorf("%q: the text of a huge item took %d bytes", text, got)
+	}
+}
+
+// TestPanicErrorText: the value looks as it would in a crash, but for addresses.
+func TestPanicErrorText(t *testing.T) {
+	n := 7
+	for _, c := range []struct {
+		value any
+		want  string
+	}{
+		{"two words", "two words"},
+		{strings.Repeat("a", 1000), strings.Repeat("a", 1000)},
+		{errCallback, "callback failed"},
+		{42, "42"},
+		{time.Second, "1s"},
+		{brokenText{}, "%!v(PANIC=String method: no text)"},
+		{func() {}, "func()"},
+		{struct {
+			ID   int
+			next *int
+		}{1, &n}, "{1 *int}"},
+	} {
+		text := (&seq.PanicError{Value: c.value, Stack: []byte("the stack")}).Error()
+		if want := "panic: " + c.want + "\n\nthe stack"; text != want {
+			t.Errorf("got %q, want %q", text, want)
+		}
 	}
 }

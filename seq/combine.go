@@ -39,8 +39,8 @@ func Concat[T any](ins ...iter.Seq2[T, error]) iter.Seq2[T, error] {
 
 // MergeSorted merges streams that are sorted by compare into one that is. It is
 // stable: of equal items the one of the earlier stream comes first. compare
-// returns a negative number where a comes before b, 0 where they are equal, else a
-// positive one, like [cmp.Compare].
+// returns a negative number where a comes before b, 0 where they are equal, and
+// otherwise a positive one, like [cmp.Compare].
 //
 // An item error is yielded when its stream comes to it, that is as soon as the
 // item before it in that stream has been yielded; at the start those of all streams

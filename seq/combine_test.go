@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"testing"
@@ -76,7 +77,7 @@ func TestStreamListsAreCopied(t *testing.T) {
 }
 
 func TestMergeSortedIsStable(t *testing.T) {
-	type card struct{ key, stream, nth int }
+	type card struct{ Key, Stream, Nth int }
 	var ins []iter.Seq2[card, error]
 	var want []card
 	for i := range 7 {
@@ -87,12 +88,13 @@ func TestMergeSortedIsStable(t *testing.T) {
 		want = append(want, cards...)
 		ins = append(ins, seq.Of(cards...))
 	}
-	byKey := func(a, b card) int { return cmp.Compare(a.key, b.key) }
+	byKey := func(a, b card) int { return cmp.Compare(a.Key, b.Key) }
 	slices.SortStableFunc(want, byKey)
 	got, err := seq.Collect(seq.MergeSorted(byKey, ins...))
-	if !slices.Equal(got, want) || err != nil {
-		t.Errorf("got %v, %v, want %v", got, err, want)
+	if err != nil {
+		t.Error(err)
 	}
+	wantSame(t, "merged", got, want)
 }
 
 // TestMergeSortedHoldsOneAStream checks the pulls after each item.
@@ -229,5 +231,46 @@ func TestZipJoinErrorHoldsBoth(t *testing.T) {
 	}
 	if n != 2 {
 		t.Errorf("got %d errors", n)
+	}
+}
+
+// TestNoStreams: what is made of no stream at all is empty.
+func TestNoStreams(t *testing.T) {
+	for name, in := range map[string]ints{
+		"Of":          seq.Of[int](),
+		"Concat":      seq.Concat[int](),
+		"MergeSorted": seq.MergeSorted(cmp.Compare[int]),
+		"Merge":       seq.Merge[int](t.Context()),
+		"Zip":         seq.Zip(seq.Of[int](), seq.Of[int](), func(a, b int) (int, error) { return a + b, nil }),
+	} {
+		for range 2 {
+			if n, err := seq.Count(in); n != 0 || err != nil {
+				t.Errorf("%s: got %d items, %v", name, n, err)
+			}
+		}
+	}
+}
+
+// TestNumbersOfAnySize: 0 and the largest number do what they say.
+func TestNumbersOfAnySize(t *testing.T) {
+	three := seq.Of(1, 2, 3)
+	for name, c := range map[string]struct {
+		in   ints
+		want int
+	}{
+		"Take 0":            {seq.Take(three, 0), 0},
+		"Take 1":            {seq.Take(three, 1), 1},
+		"Take MaxInt":       {seq.Take(three, math.MaxInt), 3},
+		"Skip 0":            {seq.Skip(three, 0), 3},
+		"Skip 1":            {seq.Skip(three, 1), 2},
+		"Skip MaxInt":       {seq.Skip(three, math.MaxInt), 0},
+		"Skip all but one":  {seq.Skip(repeat(1_000_000, 1), 999_999), 1},
+		"Take after MaxInt": {seq.Take(seq.Skip(three, math.MaxInt), math.MaxInt), 0},
+	} {
+		for range 2 {
+			if n, err := seq.Count(c.in); n != c.want || err != nil {
+				t.Errorf("%s: got %d items, %v, want %d", name, n, err, c.want)
+			}
+		}
 	}
 }

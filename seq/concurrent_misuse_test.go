@@ -3,6 +3,7 @@ package seq_test
 import (
 	"context"
 	"iter"
+	"math"
 	"testing"
 	"testing/synctest"
 
@@ -15,6 +16,7 @@ func TestConcurrentMisuse(t *testing.T) {
 	var noStage seq.Stage[int, int]
 	ctx, in := t.Context(), seq.Of(1)
 	zero := func(int, error) int { return 0 }
+	id := func(v int) int { return v }
 	lane := func(int) seq.Stage[int, int] { return identity }
 	nothing := func(context.Context, int) error { return nil }
 	sub := func(context.Context, int) ints { return in }
@@ -35,10 +37,19 @@ func TestConcurrentMisuse(t *testing.T) {
 		{"seq.ForEachConcurrent: the stream must not be nil", func() { seq.ForEachConcurrent(ctx, none, 1, nothing) }},
 		{"seq.ForEachConcurrent: n must be at least 1, got 0", func() { seq.ForEachConcurrent(ctx, in, 0, nothing) }},
 		{"seq.ForEachConcurrent: fn must not be nil", func() { seq.ForEachConcurrent(ctx, in, 1, nil) }},
+		{"seq.MapKeyed: ctx must not be nil", func() { seq.MapKeyed(noCtx, in, 1, id, same) }},
+		{"seq.MapKeyed: the stream must not be nil", func() { seq.MapKeyed(ctx, none, 1, id, same) }},
+		{"seq.MapKeyed: n must be at least 1, got 0", func() { seq.MapKeyed(ctx, in, 0, id, same) }},
+		{"seq.MapKeyed: key must not be nil", func() { seq.MapKeyed[int, int, int](ctx, in, 1, nil, same) }},
+		{"seq.MapKeyed: fn must not be nil", func() { seq.MapKeyed[int, int](ctx, in, 1, id, nil) }},
 		{"seq.FlatMapConcurrent: ctx must not be nil", func() { seq.FlatMapConcurrent(noCtx, in, 1, sub) }},
 		{"seq.FlatMapConcurrent: the stream must not be nil", func() { seq.FlatMapConcurrent(ctx, none, 1, sub) }},
 		{"seq.FlatMapConcurrent: n must be at least 1, got 0", func() { seq.FlatMapConcurrent(ctx, in, 0, sub) }},
 		{"seq.FlatMapConcurrent: fn must not be nil", func() { seq.FlatMapConcurrent[int, int](ctx, in, 1, nil) }},
+		{"seq.FlatMapUnordered: ctx must not be nil", func() { seq.FlatMapUnordered(noCtx, in, 1, sub) }},
+		{"seq.FlatMapUnordered: the stream must not be nil", func() { seq.FlatMapUnordered(ctx, none, 1, sub) }},
+		{"seq.FlatMapUnordered: n must be at least 1, got 0", func() { seq.FlatMapUnordered(ctx, in, 0, sub) }},
+		{"seq.FlatMapUnordered: fn must not be nil", func() { seq.FlatMapUnordered[int, int](ctx, in, 1, nil) }},
 		{"seq.Buffer: ctx must not be nil", func() { seq.Buffer(noCtx, in, 1) }},
 		{"seq.Buffer: the stream must not be nil", func() { seq.Buffer(ctx, none, 1) }},
 		{"seq.Buffer: n must be at least 1, got 0", func() { seq.Buffer(ctx, in, 0) }},
@@ -62,6 +73,8 @@ func TestConcurrentMisuse(t *testing.T) {
 		{"seq.Fork: ctx must not be nil", func() { seq.Fork(noCtx, in, 1, lane) }},
 		{"seq.Fork: the stream must not be nil", func() { seq.Fork(ctx, none, 1, lane) }},
 		{"seq.Fork: n must be at least 1, got 0", func() { seq.Fork(ctx, in, 0, lane) }},
+		{"seq.Fork: n must be at most 1048576, got 1048577", func() { seq.Fork(ctx, in, 1<<20+1, lane) }},
+		{"seq.Fork: n must be at most 1048576, got 9223372036854775807", func() { seq.Fork(ctx, in, math.MaxInt, lane) }},
 		{"seq.Fork: lane must not be nil", func() { seq.Fork[int, int](ctx, in, 1, nil) }},
 		{"seq.Fork: the stage of branch 1 must not be nil", func() {
 			seq.Fork(ctx, in, 2, func(i int) seq.Stage[int, int] { return []seq.Stage[int, int]{identity, nil}[i] })

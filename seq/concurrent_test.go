@@ -61,8 +61,19 @@ var concurrentStages = []struct {
 	{"MapUnordered, window 5", 5, true, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
 		return seq.MapUnordered(ctx, in, 8, fn, seq.Window(5))
 	}},
-	{"FlatMapConcurrent", 6, false, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+	{"MapKeyed", 6, true, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+		return seq.MapKeyed(ctx, in, 3, func(v int) int { return v % 7 }, fn)
+	}},
+	{"MapKeyed, window 20", 20, true, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+		return seq.MapKeyed(ctx, in, 2, func(v int) int { return v }, fn, seq.Window(20))
+	}},
+	{"FlatMapConcurrent", 2, false, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
 		return seq.FlatMapConcurrent(ctx, in, 2, func(ctx context.Context, v int) ints {
+			return seq.Map(seq.Of(v), func(v int) (int, error) { return fn(ctx, v) })
+		})
+	}},
+	{"FlatMapUnordered", 6, false, true, func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+		return seq.FlatMapUnordered(ctx, in, 2, func(ctx context.Context, v int) ints {
 			return seq.Map(seq.Of(v), func(v int) (int, error) { return fn(ctx, v) })
 		})
 	}},
@@ -111,25 +122,27 @@ func TestReadAhead(t *testing.T) {
 
 // Sub-items not yet yielded are at most the window, which is raised to n, and the
 // sub-streams at work at most n.
-func TestReadAheadOfFlatMapConcurrent(t *testing.T) {
-	for _, c := range []struct{ n, window, want int }{{3, 6, 6}, {3, 1, 3}, {2, 9, 9}, {1, 1, 1}} {
-		synctest.Test(t, func(t *testing.T) {
-			var pulled, made atomic.Int32
-			stream := seq.FlatMapConcurrent(t.Context(), upTo(100, &pulled), c.n, func(context.Context, int) ints {
-				return upTo(1000, &made)
-			}, seq.Window(c.window))
-			got := 0
-			for range stream {
-				got++
-				synctest.Wait()
-				if ahead := int(made.Load()) - got; ahead > c.want || ahead < c.want-c.n+1 || int(pulled.Load()) != c.n {
-					t.Fatalf("%v: %d sub-items of %d sub-streams ahead", c, ahead, pulled.Load())
+func TestReadAheadOfFlatMaps(t *testing.T) {
+	for name, flatMap := range flatMaps {
+		for _, c := range []struct{ n, window, want int }{{3, 6, 6}, {3, 1, 3}, {2, 9, 9}, {1, 1, 1}} {
+			synctest.Test(t, func(t *testing.T) {
+				var pulled, made atomic.Int32
+				stream := flatMap(t.Context(), upTo(100, &pulled), c.n, func(context.Context, int) ints {
+					return upTo(1000, &made)
+				}, seq.Window(c.window))
+				got := 0
+				for range stream {
+					got++
+					synctest.Wait()
+					if ahead := int(made.Load()) - got; ahead > c.want || ahead < c.want-c.n+1 || int(pulled.Load()) != c.n {
+						t.Fatalf("%s %v: %d sub-items of %d sub-streams ahead", name, c, ahead, pulled.Load())
+					}
+					if got == 50 {
+						break
+					}
 				}
-				if got == 50 {
-					break
-				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -145,6 +158,7 @@ func TestErrSkipInConcurrentStages(t *testing.T) {
 		for _, n := range []int{1, 3} {
 			wantPairs(t, seq.MapConcurrent(ctx, upTo(7, nil), n, odd), "1", "3", "5")
 			wantPairs(t, seq.MapConcurrent(ctx, upTo(1, nil), n, odd))
+			wantPairs(t, seq.MapKeyed(ctx, upTo(7, nil), n, func(v int) int { return v % 3 }, odd), "1", "3", "5")
 			got, err := seq.Collect(seq.MapUnordered(ctx, upTo(7, nil), n, odd))
 			slices.Sort(got)
 			if !slices.Equal(got, []int{1, 3, 5}) || err != nil {
@@ -160,7 +174,7 @@ func TestErrSkipInConcurrentStages(t *testing.T) {
 }
 
 // The order of items and errors is that of the source, whatever takes how long.
-func TestMapConcurrentKeepsErrorsInPosition(t *testing.T) {
+func TestErrorsKeepTheirPosition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fn := func(_ context.Context, v int) (int, error) {
 			time.Sleep(time.Duration(10-v) * time.Second)
@@ -172,8 +186,18 @@ func TestMapConcurrentKeepsErrorsInPosition(t *testing.T) {
 		final := errors.New("end")
 		itemErr := &seq.ItemError{Item: "in", Err: errBad}
 		in := seq.Concat(upTo(3, nil), seq.Fail[int](itemErr), seq.Of(3, 4), seq.Fail[int](final))
-		wantPairs(t, seq.MapConcurrent(t.Context(), in, 8, fn),
-			"0", "item error: item 1: bad", "2", `item error: item "in": bad`, "item error: item 3: bad", "4", "final error: end")
+		sub := func(ctx context.Context, v int) ints {
+			return seq.Map(seq.Of(v), func(v int) (int, error) { return fn(ctx, v) })
+		}
+		for _, stream := range []ints{
+			seq.MapConcurrent(t.Context(), in, 8, fn),
+			seq.MapKeyed(t.Context(), in, 8, func(v int) int { return v % 2 }, fn),
+			seq.MapKeyed(t.Context(), in, 8, func(v int) int { return v }, fn),
+			seq.FlatMapConcurrent(t.Context(), in, 8, sub),
+		} {
+			wantPairs(t, stream,
+				"0", "item error: item 1: bad", "2", `item error: item "in": bad`, "item error: item 3: bad", "4", "final error: end")
+		}
 	})
 }
 
@@ -198,8 +222,16 @@ func TestFinalErrorWaits(t *testing.T) {
 			[]string{"0", "1", "2", "final error: end"}},
 		"MapUnordered": {func(ctx context.Context, in ints) ints { return seq.MapUnordered(ctx, in, 3, nap) },
 			[]string{"2", "1", "0", "final error: end"}},
+		"MapKeyed": {func(ctx context.Context, in ints) ints {
+			return seq.MapKeyed(ctx, in, 3, func(v int) int { return v % 2 }, nap)
+		}, []string{"0", "1", "2", "final error: end"}},
 		"FlatMapConcurrent": {func(ctx context.Context, in ints) ints {
 			return seq.FlatMapConcurrent(ctx, in, 3, func(ctx context.Context, v int) ints {
+				return seq.Map(seq.Of(v), func(v int) (int, error) { return nap(ctx, v) })
+			})
+		}, []string{"0", "1", "2", "final error: end"}},
+		"FlatMapUnordered": {func(ctx context.Context, in ints) ints {
+			return seq.FlatMapUnordered(ctx, in, 3, func(ctx context.Context, v int) ints {
 				return seq.Map(seq.Of(v), func(v int) (int, error) { return nap(ctx, v) })
 			})
 		}, []string{"2", "1", "0", "final error: end"}},
@@ -350,8 +382,16 @@ func TestWorkersStartAsNeeded(t *testing.T) {
 		{"MapUnordered", func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
 			return seq.MapUnordered(ctx, in, 8, fn)
 		}},
+		{"MapKeyed", func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+			return seq.MapKeyed(ctx, in, 8, func(v int) int { return v }, fn)
+		}},
 		{"FlatMapConcurrent", func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
 			return seq.FlatMapConcurrent(ctx, in, 8, func(ctx context.Context, v int) ints {
+				return seq.Map(seq.Of(v), func(v int) (int, error) { return fn(ctx, v) })
+			})
+		}},
+		{"FlatMapUnordered", func(ctx context.Context, in ints, fn func(context.Context, int) (int, error)) ints {
+			return seq.FlatMapUnordered(ctx, in, 8, func(ctx context.Context, v int) ints {
 				return seq.Map(seq.Of(v), func(v int) (int, error) { return fn(ctx, v) })
 			})
 		}},

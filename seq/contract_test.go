@@ -95,6 +95,10 @@ var contracts = map[string]spec{
 		func(in ints, p probe) ints {
 			return seq.TakeWhile(in, func(x int) bool { p.Call(x); return x <= 5 })
 		}),
+	"SkipWhile": synced(spec{Want: each(func(x int) []int { return []int{x}[min(1, max(0, 4-x)):] })},
+		func(in ints, p probe) ints {
+			return seq.SkipWhile(in, func(x int) bool { p.Call(x); return x <= 3 })
+		}),
 	"Scan": synced(spec{Want: func(items []int, _ seqtest.Then) []int {
 		sum, sums := 0, []int(nil)
 		for _, x := range items {
@@ -161,8 +165,28 @@ var contracts = map[string]spec{
 	"MapUnordered": pooled(spec{Want: wantDouble, ReadAhead: 6, Unordered: true}, func(ctx context.Context, in ints, p probe) ints {
 		return seq.MapUnordered(ctx, in, 3, double(p))
 	}),
-	"FlatMapConcurrent": pooled(spec{Want: wantTwice, ReadAhead: 3, Unordered: true}, func(ctx context.Context, in ints, p probe) ints {
+	"MapKeyed": pooled(spec{Want: wantDouble, ReadAhead: 6}, func(ctx context.Context, in ints, p probe) ints {
+		return seq.MapKeyed(ctx, in, 3, func(x int) int { return x }, double(p))
+	}),
+	"MapKeyed with one key": pooled(spec{Want: wantDouble, ReadAhead: 6}, func(ctx context.Context, in ints, p probe) ints {
+		return seq.MapKeyed(ctx, in, 3, func(int) string { return "" }, double(p))
+	}),
+	"MapKeyed, its key": pooled(spec{ReadAhead: 5}, func(ctx context.Context, in ints, p probe) ints {
+		return seq.MapKeyed(ctx, in, 2, func(x int) int { p.Call(x); return x % 2 }, same, seq.Window(5))
+	}),
+	"FlatMapConcurrent": pooled(spec{Want: wantTwice, ReadAhead: 3}, func(ctx context.Context, in ints, p probe) ints {
 		return seq.FlatMapConcurrent(ctx, in, 3, func(ctx context.Context, x int) ints {
+			p.CallContext(ctx, x)
+			return seq.Of(x, -x)
+		})
+	}),
+	"FlatMapConcurrent, its streams": pooled(spec{Want: wantDouble, ReadAhead: 3}, func(ctx context.Context, in ints, p probe) ints {
+		return seq.FlatMapConcurrent(ctx, in, 3, func(ctx context.Context, x int) ints {
+			return seq.Map(seq.Of(x), func(x int) (int, error) { return double(p)(ctx, x) })
+		})
+	}),
+	"FlatMapUnordered": pooled(spec{Want: wantTwice, ReadAhead: 3, Unordered: true}, func(ctx context.Context, in ints, p probe) ints {
+		return seq.FlatMapUnordered(ctx, in, 3, func(ctx context.Context, x int) ints {
 			p.CallContext(ctx, x)
 			return seq.Of(x, -x)
 		})

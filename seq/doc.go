@@ -42,9 +42,9 @@
 //  2. Item errors and final errors pass through a stage in position and untouched.
 //     The consumer decides: return ends everything, continue goes on. Where order is
 //     given up, by [MapUnordered] or between the branches of a fan, an item error
-//     may overtake items. The final error of a source waits until all that was
-//     pulled before it has been yielded. Where several streams come together, a
-//     final error of one ends the whole.
+//     may overtake items; what is ready is not overtaken without bound. The final
+//     error of a source waits until all that was pulled before it has been yielded.
+//     Where several streams come together, a final error of one ends the whole.
 //
 //  3. A pipeline is lazy: building one does nothing. Nothing is pulled and no
 //     goroutine runs before the loop begins.
@@ -58,18 +58,22 @@
 //     around the loop, file.Close or tx.Rollback, is therefore safe, and so are
 //     variables that callbacks share. A source that is blocked is waited for; build
 //     one that may block for long inside [Scope], whose context ends with the loop.
+//     While a panic or Goexit unwinds the stack, a stage ends the Scopes around it
+//     before it waits: the panic reaches them only after it has passed the stage.
 //     What the standard library runs for a context type of somebody else is not ours.
 //
 //  6. A panic of a callback arrives in the goroutine that runs the loop, after all
 //     the others have been cancelled and have ended. One that happened in this
 //     goroutine arrives as itself, one from another goroutine as a [*PanicError] with
 //     its stack, never wrapped twice. Goexit in a callback likewise ends the loop's
-//     goroutine. Neither covers up a panic or Goexit of the loop's body.
+//     goroutine. Neither covers up a panic or Goexit of the loop's body. Items that
+//     were pulled and whose callback had not begun are dropped.
 //
 //  7. A stage that can wait takes a context. When that ends, the stream yields one
 //     final error at once and ends; it never ends silently. That error Is ctx.Err() and
 //     Is [context.Cause] of ctx, and never an item error. Items still held are dropped,
-//     and so are the errors of interrupted callbacks.
+//     and so are the errors of interrupted callbacks. A source that does not look at
+//     the context is waited for when the loop ends, not before the error is yielded.
 //
 //  8. A result is handed over as soon as it and those before it are ready, even
 //     while the source is idle.
@@ -81,11 +85,15 @@
 //     false.
 //
 //  11. Misuse panics when the stage is built and says how: "seq.MapConcurrent: n must
-//     be at least 1, got 0". A route out of range panics in the loop.
+//     be at least 1, got 0". So do nil streams, stages and callbacks, and a fan
+//     without branches. A route out of range panics in the loop. A number or duration
+//     that is accepted works, however large: time saturates, and memory follows what
+//     is in flight, not what is allowed.
 //
-//  12. Time is only that of package time, and no mutex is held while a source or a
-//     callback runs, so any pipeline can be tested in a [testing/synctest] bubble. A
-//     context used there must be made there.
+//  12. Time is only that of package time, and no lock is held while anything of the
+//     user's runs: a source, a callback, or a method of an error, key, value or
+//     context. So any pipeline can be tested in a [testing/synctest] bubble. A context
+//     used there must be made there.
 //
 // The doc comment of each stage classifies it in four lines: when it Ends, what it
 // Owns while the loop runs, how far it Reads ahead, and its Reuse in a second loop.
@@ -98,9 +106,13 @@
 // One item to one: [Map]; to none or one: [Filter], or Map with ErrSkip; to many:
 // [FlatMap], or [Flatten] where they are a slice already. Where the function waits
 // for something, or works for more than a microsecond: [MapConcurrent], which
-// keeps the order, or [MapUnordered], which lets nobody wait for a slow item.
-// [FlatMapConcurrent] is FlatMap with several sub-streams at a time, and
-// [ForEachConcurrent] the end of a pipeline that has no results.
+// keeps the order, or [MapUnordered], where nobody waits for a slow item; [MapKeyed]
+// where items of the same key must not run side by side. [FlatMapConcurrent] and
+// [FlatMapUnordered] are FlatMap with several sub-streams at a time, and
+// [ForEachConcurrent] is the end of a pipeline that has no results.
+//
+// A part of the stream: [Take] and [Skip] by number, [TakeWhile] and [SkipWhile] by a
+// condition. What has come so far: [Scan].
 //
 // To let the source work while the consumer does: [Buffer]. To stop waiting for a
 // source: [Pull]. To bind a source's life to the loop: [Scope].
@@ -141,10 +153,15 @@
 // [*ItemError].
 //
 // A stage that waits yields [ContextError] when its context has ended, which finds
-// the cause, too. A stage that needs a goroutine starts it with [Go], inside the
-// loop, and defers [Task.Join] and before it the cancelling of the goroutine's context.
-// Join passes a panic on, covers up none of the loop's body, and sees to it that
-// neither waits for a source that waits for a [Scope]. Nothing else may wait for the
-// goroutine's end: a WaitGroup does not know of the Scope. The example of Go is such a
-// stage.
+// the cause, too. A stage that needs a goroutine starts it with [Go], inside the loop:
+//
+//	work, cancel := context.WithCancel(ctx)
+//	task := seq.Go(ctx, func() { … })
+//	defer task.Join()
+//	defer cancel() // runs before Join
+//
+// [Task.Join] passes a panic of the goroutine on and covers up none that is on its way,
+// and where one is it ends the [Scope] that the goroutine may be waiting for. So join by
+// it and not by a WaitGroup or a channel, which know of no Scope. The example of Go is
+// such a stage.
 package seq

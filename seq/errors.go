@@ -24,7 +24,10 @@ type ItemError struct {
 	Err  error // why it failed
 }
 
-// Error returns the text of the cause, preceded by the item in at most 80 bytes.
+// Error returns the text of the cause, preceded by the item in at most 80 bytes. The
+// item looks as %v shows it, but for strings, which are quoted, and byte slices, in
+// hexadecimal. Of a func, a chan or a pointer inside the item it shows the type, never
+// an address.
 func (e *ItemError) Error() string {
 	return fmt.Sprintf("item %s: %v", clip(e.Item), e.Err)
 }
@@ -78,7 +81,7 @@ func asFinal(err error) error {
 }
 
 // ofSameItem returns err so that it is about the item of failed: as it is where its
-// chain still holds failed, else within ItemErrors of the same items.
+// chain still holds failed, otherwise within ItemErrors of the same items.
 func ofSameItem(failed *ItemError, err error) error {
 	for e := innerItemError(err); e != nil; e = innerItemError(e.Err) {
 		if e == failed {
@@ -112,10 +115,10 @@ type PanicError struct {
 
 // Error returns the panic's value and the stack of the goroutine it happened in.
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack)
+	return fmt.Sprintf("panic: %s\n\n%s", panicText(e.Value), e.Stack)
 }
 
-// Unwrap returns the panic's value where it is an error, else nil.
+// Unwrap returns the panic's value where it is an error, otherwise nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
@@ -153,7 +156,7 @@ func ContextError(ctx context.Context) error {
 type contextError struct{ err, cause error }
 
 func (e *contextError) Error() string {
-	err, cause := e.err.Error(), e.cause.Error()
+	err, cause := fmt.Sprint(e.err), fmt.Sprint(e.cause) // not by Error, which may panic
 	if cause == err {
 		return err
 	}

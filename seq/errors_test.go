@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/pipeline/seq"
@@ -145,5 +147,129 @@ func TestContextError(t *testing.T) {
 	var cause notComparable
 	if err := seq.ContextError(ended(notComparable{errFinal})); !errors.As(err, &cause) || cause[0] != errFinal {
 		t.Errorf("the cause cannot be had from %v", err)
+	}
+}
+
+// A brokenError panics in every method.
+type brokenError struct{}
+
+func (brokenError) Error() string { panic("no text") }
+func (brokenError) Is(error) bool { panic("no Is") }
+func (brokenError) As(any) bool   { panic("no As") }
+func (brokenError) Unwrap() error { panic("no Unwrap") }
+
+// TestTextsOfBrokenErrors: the text of an error can be had whatever its cause does.
+func TestTextsOfBrokenErrors(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(brokenError{})
+	for _, err := range []error{
+		&seq.ItemError{Item: 1, Err: brokenError{}},
+		&seq.ItemError{Item: brokenError{}, Err: errCallback},
+		&seq.PanicError{Value: brokenError{}},
+		seq.ContextError(ctx),
+	} {
+		if text := err.Error(); !strings.Contains(text, "PANIC=Error method: no text") {
+			t.Errorf("%T: %q", err, text)
+		}
+	}
+}
+
+// TestBrokenErrorsHangNothing: an error whose methods panic does so in the loop's
+// goroutine, whether it comes from the source or a callback, and whatever the stage has
+// started has ended then, also inside a Scope.
+func TestBrokenErrorsHangNothing(t *testing.T) {
+	type build = func(ctx context.Context, in ints, fn func(int) error) ints
+	stages := map[string]build{
+		"FromFunc": func(ctx context.Context, _ ints, fn func(int) error) ints {
+			return seq.FromFunc(ctx, func(context.Context) (int, error) { return 0, brokenError{} })
+		},
+		"MapConcurrent": func(ctx context.Context, in ints, fn func(int) error) ints {
+			return seq.MapConcurrent(ctx, in, 2, func(_ context.Context, x int) (int, error) { return x, fn(x) })
+		},
+		"MapUnordered": func(ctx context.Context, in ints, fn func(int) error) ints {
+			return seq.MapUnordered(ctx, in, 2, func(_ context.Context, x int) (int, error) { return x, fn(x) })
+		},
+		"FlatMapConcurrent": func(ctx context.Context, in ints, fn func(int) error) ints {
+			return seq.FlatMapConcurrent(ctx, in, 2, func(_ context.Context, x int) ints {
+				return seq.Map(seq.Of(x), func(x int) (int, error) { return x, fn(x) })
+			})
+		},
+		"Buffer": func(ctx context.Context, in ints, _ func(int) error) ints { return seq.Buffer(ctx, in, 2) },
+		"Merge": func(ctx context.Context, in ints, _ func(int) error) ints {
+			return seq.Merge(ctx, in, func(yield func(int, error) bool) { <-ctx.Done() })
+		},
+		"Fork": func(ctx context.Context, in ints, fn func(int) error) ints {
+			return seq.Fork(ctx, in, 2, func(int) seq.Stage[int, int] {
+				return func(in ints) ints { return seq.Map(in, func(x int) (int, error) { return x, fn(x) }) }
+			})
+		},
+		"Branch": func(ctx context.Context, in ints, fn func(int) error) ints {
+			lane := func(in ints) ints { return seq.Map(in, func(x int) (int, error) { return x, fn(x) }) }
+			return seq.Branch(ctx, in, func(x int, _ error) int { return x % 2 }, lane, lane)
+		},
+		"Broadcast": func(ctx context.Context, in ints, fn func(int) error) ints {
+			lane := func(in ints) ints { return seq.Map(in, func(x int) (int, error) { return x, fn(x) }) }
+			return seq.Broadcast(ctx, in, lane, lane)
+		},
+		"Pull": func(ctx context.Context, in ints, _ func(int) error) ints {
+			return func(yield func(int, error) bool) {
+				p := seq.Pull(in, 2)
+				defer p.Stop()
+				for {
+					v, err, ok := p.Next(ctx)
+					if !ok || !yield(v, err) {
+						return
+					}
+				}
+			}
+		},
+	}
+	for _, s := range syncStages {
+		stages[s.name] = func(_ context.Context, in ints, fn func(int) error) ints {
+			return s.stage(seq.Map(in, func(x int) (int, error) { return x, fn(x) }))
+		}
+	}
+	for name, stage := range stages {
+		for _, from := range []string{"source", "callback"} {
+			if from == "callback" && (name == "Pull" || name == "Buffer" || name == "Merge" || name == "FromFunc") {
+				continue // they have none
+			}
+			t.Run(name+"/"+from, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					got := panicOf(func() {
+						for _, err := range seq.Scope(t.Context(), func(ctx context.Context) ints {
+							in := func(yield func(int, error) bool) {
+								for i := 1; i < 4; i++ {
+									if !yield(i, nil) {
+										return
+									}
+								}
+								if from == "source" && !yield(0, brokenError{}) {
+									return
+								}
+								<-ctx.Done()
+							}
+							fn := func(x int) error {
+								if x == 2 && from == "callback" {
+									return brokenError{}
+								}
+								return nil
+							}
+							return stage(ctx, in, fn)
+						}) {
+							if err != nil {
+								return // Pull and Buffer hand the error over as it is
+							}
+						}
+					})
+					if p, ok := got.(*seq.PanicError); ok {
+						got = p.Value
+					}
+					if got != nil && got != "no Unwrap" && got != "no Is" {
+						t.Errorf("got panic %v", got)
+					}
+				})
+			})
+		}
 	}
 }

@@ -86,12 +86,12 @@ func ExampleOption() {
 	// Output: 2 <nil>
 }
 
-func ExampleFlatMapConcurrent() {
+func ExampleFlatMapUnordered() {
 	// Each folder is a stream of its files; two folders are read at a time.
 	files := func(ctx context.Context, folder string) iter.Seq2[string, error] {
 		return seq.Of(folder+"/1", folder+"/2")
 	}
-	for file, err := range seq.FlatMapConcurrent(context.Background(), seq.Of("a", "b", "c"), 2, files) {
+	for file, err := range seq.FlatMapUnordered(context.Background(), seq.Of("a", "b", "c"), 2, files) {
 		fmt.Println(file, err)
 	}
 	// Unordered output:

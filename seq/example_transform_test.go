@@ -68,6 +68,14 @@ func ExampleTakeWhile() {
 	// Output: [1 2] <nil>
 }
 
+// A file whose comments at its head are of no interest; those further down are.
+func ExampleSkipWhile() {
+	lines := seq.Of("# made by hand", "# do not edit", "a", "# b", "c")
+	body := seq.SkipWhile(lines, func(line string) bool { return strings.HasPrefix(line, "#") })
+	fmt.Println(seq.Collect(body))
+	// Output: [a # b c] <nil>
+}
+
 func ExampleScan() {
 	sums := seq.Scan(seq.Of(1, 2, 3), 0, func(sum, n int) int { return sum + n })
 	fmt.Println(seq.Collect(sums))

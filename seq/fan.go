@@ -80,6 +80,9 @@ func Fork[T, U any](ctx context.Context, in iter.Seq2[T, error], n int, lane fun
 	checkContext("Fork", ctx)
 	checkStream("Fork", in)
 	checkAtLeast("Fork", "n", n, 1)
+	if n > atOnce {
+		panic(fmt.Sprintf("seq.Fork: n must be at most %d, got %d", atOnce, n))
+	}
 	checkFunc("Fork", "lane", lane == nil)
 	stages := make([]Stage[T, U], n)
 	for i := range stages {
@@ -110,7 +113,8 @@ type fan[T, U any] struct {
 	choose func(f *fan[T, U], v T, err error) // nil for Fork
 
 	inputs []lane[T]      // to each stage; none for Fork
-	queue  queue[pair[T]] // to whichever stage is free; for Fork alone
+	pool   pool           // the stages, as workers; for Fork alone, like the next one
+	queue  queue[pair[T]] // to whichever stage is free
 	room   credits        // for pairs in the queue
 
 	running   atomic.Int32 // stages that have not ended
@@ -122,12 +126,14 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 	choose func(*fan[T, U], T, error)) iter.Seq2[U, error] {
 	return func(yield func(U, error) bool) {
 		f := &fan[T, U]{in: in, choose: choose}
-		f.init(ctx, len(stages), fanAhead)
+		f.init(ctx, fanAhead)
 		f.room = makeCredits(len(stages))
 		f.running.Store(int32(len(stages)))
 		if choose == nil {
-			f.queue.init(len(stages), nil)
-			f.room.yield = f.queue.watch
+			f.queue.init(&f.pool, len(stages))
+			f.pool.init(len(stages), nil, f.queue.some)
+			f.pool.started.Store(int32(len(stages)))
+			f.room.yield = f.pool.watch
 		} else {
 			f.inputs = make([]lane[T], len(stages))
 			for i := range f.inputs {
@@ -141,7 +147,8 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 			for i, stage := range stages {
 				out := stage(f.input(i))
 				checkStream(name, out)
-				f.start(func() { f.run(i, out) })
+				lane := f.add()
+				f.start(func() { f.run(i, out, lane) })
 			}
 			f.start(f.feed)
 		}
@@ -150,7 +157,7 @@ func fanOut[T, U any](name string, ctx context.Context, in iter.Seq2[T, error], 
 }
 
 // run runs stage i, whose stream is out.
-func (f *fan[T, U]) run(i int, out iter.Seq2[U, error]) {
+func (f *fan[T, U]) run(i int, out iter.Seq2[U, error], to *lane[U]) {
 	defer func() {
 		if f.running.Add(-1) == 0 {
 			f.room.close() // there is nobody left to pull for, even while the body is busy
@@ -159,8 +166,8 @@ func (f *fan[T, U]) run(i int, out iter.Seq2[U, error]) {
 			f.inputs[i].close() // what comes for it from now on is dropped
 		}
 	}()
-	out(f.lanes[i].push)
-	f.lanes[i].finish()
+	out(to.push)
+	to.finish()
 }
 
 // input is the stream that stage i gets. When the loop has been cut, it ends with an
@@ -170,7 +177,7 @@ func (f *fan[T, U]) input(i int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			r, ok := next()
-			if err := ContextError(f.ctx); err != nil {
+			if err := ContextError(f.group.ctx); err != nil {
 				var none T
 				yield(none, err)
 				return
@@ -192,7 +199,7 @@ func (f *fan[T, U]) input(i int) iter.Seq2[T, error] {
 // taker returns the function that takes the next pair for stage i.
 func (f *fan[T, U]) taker(i int) func() (pair[T], bool) {
 	if f.choose != nil {
-		return f.inputs[i].next
+		return f.inputs[i].receive
 	}
 	take := f.queue.taker(false)
 	return func() (pair[T], bool) {
@@ -210,9 +217,7 @@ func (f *fan[T, U]) feed() {
 	for i := range f.inputs {
 		f.inputs[i].finish()
 	}
-	if f.choose == nil {
-		f.queue.close()
-	}
+	f.pool.close()
 }
 
 // push takes a pair from the source.
@@ -230,7 +235,7 @@ func (f *fan[T, U]) push(v T, err error) bool {
 		return !final && !f.room.shut.Load()
 	}
 	f.room.spend()
-	f.queue.add(pair[T]{v, err})
+	f.queue.hand(pair[T]{v, err})
 	return !final && f.room.wait()
 }
 
@@ -252,14 +257,14 @@ func (f *fan[T, U]) consume(yield func(U, error) bool) {
 			l.close()
 			continue
 		}
-		if !emit(&f.crew, yield, r.v, r.err) || r.err != nil && !IsItemError(r.err) {
+		if !emit(&f.group, yield, r.v, r.err) || r.err != nil && !IsItemError(r.err) {
 			return
 		}
 	}
 	if last == nil && f.failing.Load() && !f.delivered.Load() {
 		last = f.final // routed to a stage that had ended
 	}
-	f.conclude(yield, last)
+	conclude(&f.group, yield, last)
 }
 
 // fromSource reports whether a final error that a stage yielded is the one of in. One
@@ -272,12 +277,12 @@ func (f *fan[T, U]) fromSource(err error) bool {
 // does not go on when a stage that is let go makes room.
 func (f *fan[T, U]) stop() {
 	f.room.close()
+	defer f.pool.close()
+	defer func() {
+		for i := range f.inputs {
+			f.inputs[i].close()
+			f.inputs[i].to.wake()
+		}
+	}()
 	f.collector.stop()
-	for i := range f.inputs {
-		f.inputs[i].close()
-		f.inputs[i].to.wake()
-	}
-	if f.choose == nil {
-		f.queue.close()
-	}
 }

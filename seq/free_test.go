@@ -22,8 +22,16 @@ func TestNoItemWaitsWhileAWorkerIsFree(t *testing.T) {
 		"MapUnordered": func(ctx context.Context, in iter.Seq2[int, error], n, window int, fn mapping) iter.Seq2[int, error] {
 			return MapUnordered(ctx, in, n, fn, Window(window))
 		},
+		"MapKeyed": func(ctx context.Context, in iter.Seq2[int, error], n, window int, fn mapping) iter.Seq2[int, error] {
+			return MapKeyed(ctx, in, n, func(i int) int { return i }, fn, Window(window))
+		},
 		"FlatMapConcurrent": func(ctx context.Context, in iter.Seq2[int, error], n, window int, fn mapping) iter.Seq2[int, error] {
 			return FlatMapConcurrent(ctx, in, n, func(ctx context.Context, i int) iter.Seq2[int, error] {
+				return func(yield func(int, error) bool) { yield(fn(ctx, i)) }
+			}, Window(window))
+		},
+		"FlatMapUnordered": func(ctx context.Context, in iter.Seq2[int, error], n, window int, fn mapping) iter.Seq2[int, error] {
+			return FlatMapUnordered(ctx, in, n, func(ctx context.Context, i int) iter.Seq2[int, error] {
 				return func(yield func(int, error) bool) { yield(fn(ctx, i)) }
 			}, Window(window))
 		},

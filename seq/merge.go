@@ -33,18 +33,18 @@ func Buffer[T any](ctx context.Context, in iter.Seq2[T, error], n int) iter.Seq2
 	checkContext("Buffer", ctx)
 	checkStream("Buffer", in)
 	checkAtLeast("Buffer", "n", n, 1)
-	return merged(ctx, n, []iter.Seq2[T, error]{in})
+	return merged(ctx, min(n, atOnce), []iter.Seq2[T, error]{in})
 }
 
 func merged[T any](ctx context.Context, ahead int, ins []iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		c := new(collector[T])
-		c.init(ctx, len(ins), ahead)
+		c.init(ctx, ahead)
 		defer c.join()
 		defer c.stop()
 		if !c.over() {
-			for i, in := range ins {
-				c.fill(i, in)
+			for _, in := range ins {
+				c.fill(in)
 			}
 		}
 		c.collect(yield)

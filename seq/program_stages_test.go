@@ -40,8 +40,26 @@ var programSteps = append(chainSteps(), []programStep{
 		out, ok := mapped(in, arg)
 		return out.scatter(true), ok
 	}},
+	{name: "MapKeyed", stage: func(w *world, in ints, arg int) ints {
+		return seq.MapKeyed(w.ctx(), in, 1+arg%5, func(v int) int {
+			defer w.enter(v)()
+			return v % (1 + arg%4)
+		}, w.mapping(arg), seq.Window(1+arg/5%11))
+	}, model: mapped},
 	{name: "FlatMapConcurrent", stage: func(w *world, in ints, arg int) ints {
 		return seq.FlatMapConcurrent(w.ctx(), in, 1+arg%4, func(ctx context.Context, v int) ints {
+			return w.source(ctx, subStream(v, arg))
+		}, seq.Window(1+arg/4%9))
+	}, model: func(in outcome, arg int) (outcome, bool) {
+		return in.each(func(p pair) []pair {
+			if p.err != nil {
+				return []pair{p}
+			}
+			return untilFinal(subStream(p.v, arg))
+		}), true
+	}},
+	{name: "FlatMapUnordered", stage: func(w *world, in ints, arg int) ints {
+		return seq.FlatMapUnordered(w.ctx(), in, 1+arg%4, func(ctx context.Context, v int) ints {
 			return w.source(ctx, subStream(v, arg))
 		}, seq.Window(1+arg/4%9))
 	}, model: func(in outcome, arg int) (outcome, bool) {

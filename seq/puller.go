@@ -46,7 +46,7 @@ func Pull[T any](in iter.Seq2[T, error], ahead int) *Puller[T] {
 	checkStream("Pull", in)
 	checkAtLeast("Pull", "ahead", ahead, 0)
 	return &Puller[T]{
-		in: in, ahead: ahead,
+		in: in, ahead: min(ahead, atOnce),
 		held:   make([]pair[T], min(max(ahead, 1), 64)),
 		source: make(chan struct{}, 1),
 	}

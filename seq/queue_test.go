@@ -2,15 +2,23 @@ package seq
 
 import "testing"
 
+// allStarted returns a queue for n workers that have been started already.
+func allStarted(n int) *queue[int] {
+	q := new(queue[int])
+	q.init(new(pool), n)
+	q.pool.init(n, nil, q.some)
+	q.pool.started.Store(int32(n))
+	return q
+}
+
 // As long as there is a job, who asks is told so, however fast others take the jobs
 // before it: a worker goes to sleep on a no.
 func TestQueueNeverDeniesAJob(t *testing.T) {
 	for range 20 {
 		const jobs = 2000
-		var q queue[int]
-		q.init(jobs, nil)
+		q := allStarted(jobs)
 		for i := range jobs {
-			q.add(i)
+			q.hand(i)
 		}
 		taken := Go(t.Context(), func() {
 			take := q.taker(false)
@@ -26,7 +34,7 @@ func TestQueueNeverDeniesAJob(t *testing.T) {
 				ended = true
 			default:
 			}
-			if !q.any() {
+			if !q.some() {
 				t.Fatal("a job was denied")
 			}
 		}
@@ -38,12 +46,11 @@ func TestQueueNeverDeniesAJob(t *testing.T) {
 // the queue has been closed before.
 func TestQueueIsDrainedAfterClose(t *testing.T) {
 	const jobs = 8
-	var q queue[int]
-	q.init(jobs, nil)
+	q := allStarted(jobs)
 	for i := range jobs {
-		q.add(i)
+		q.hand(i)
 	}
-	q.close()
+	q.pool.close()
 	a, b := q.taker(false), q.taker(false)
 	for i := range jobs {
 		take := a

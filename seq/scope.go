@@ -7,8 +7,9 @@ import (
 )
 
 // Scope builds a stream inside a context that ends with the loop. A source that can
-// block for long belongs into it, together with the concurrent stages after it:
+// block for long belongs inside, together with the concurrent stages after it:
 // they wait for their source when the loop ends, and Scope makes sure that it ends.
+// Stages of your own join their goroutines by [Go] there.
 //
 //	orders := seq.Scope(ctx, func(ctx context.Context) iter.Seq2[Result, error] {
 //		messages := seq.FromFunc(ctx, queue.Receive)
@@ -102,16 +103,15 @@ func enterScope(ctx context.Context) (context.Context, *scopeEnd) {
 func (end *scopeEnd) fail() {
 	for ; end != nil; end = end.outer {
 		end.failed.Store(true)
-		end.cancel()
+		func() {
+			defer func() { _ = recover() }() // of a method of a foreign ctx: the first panic counts
+			end.cancel()
+		}()
 	}
 }
 
-// endScopes ends all Scopes around ctx, as [scopeEnd.fail] does.
-func endScopes(ctx context.Context) { scopeOf(ctx).fail() }
-
-// leaveScopes returns ctx for a callback, from which it depends whether a panic in a
-// loop of its own goes on to the Scopes around the stage. Where it does, the stage's
-// crew ends them.
+// leaveScopes returns ctx for a callback, without the Scopes around the stage: a callback
+// may recover from a panic in a loop of its own. Where it does not, the stage ends them.
 func leaveScopes(ctx context.Context) context.Context {
 	if scopeOf(ctx) == nil {
 		return ctx

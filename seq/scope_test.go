@@ -142,7 +142,7 @@ func TestScopeEndsAtAPanicInside(t *testing.T) {
 				return seq.Map(seq.MapConcurrent(ctx, silent(ctx, 1), 2, same), failing)
 			},
 			"sub-stream": func(ctx context.Context) ints {
-				return seq.FlatMapConcurrent(ctx, silent(ctx, 1), 2, func(ctx context.Context, v int) ints {
+				return seq.FlatMapUnordered(ctx, silent(ctx, 1), 2, func(ctx context.Context, v int) ints {
 					return seq.MapConcurrent(ctx, silent(ctx, 1), 2, failingCtx)
 				})
 			},

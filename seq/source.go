@@ -82,13 +82,32 @@ func FromChan[T any](ctx context.Context, ch <-chan T) iter.Seq2[T, error] {
 }
 
 // FromFunc streams what next returns, one call an item, each made when the loop
-// asks for an item. An error of next means:
+// asks for an item. What is beside an error is not used. An error of next means:
 //
 //   - one that Is [ErrSkip]: there is no item this time, next is called again;
 //   - an item error, see [IsItemError]: it is yielded, and next is called again
 //     if the consumer goes on;
-//   - one that Is [io.EOF]: the end, without an error;
+//   - [io.EOF] itself: the end, without an error;
 //   - any other: the final error of the stream.
+//
+// An error that wraps io.EOF is not the end: clients return one where the connection
+// broke off. [io.ErrUnexpectedEOF] is not, either. So a retry around next must neither
+// try the end again nor wrap it:
+//
+//	next := func(ctx context.Context) (page Page, err error) {
+//		end := false
+//		err = retry.Do(ctx, func(ctx context.Context) (err error) {
+//			page, err = client.Next(ctx)
+//			if end = err == io.EOF; end {
+//				return nil
+//			}
+//			return err
+//		})
+//		if end {
+//			return page, io.EOF
+//		}
+//		return page, err
+//	}
 //
 // Any error that next returns after ctx has ended gives way to the one that
 // reports the end of ctx, io.EOF too: whether next was cut off cannot be told. An
@@ -97,7 +116,7 @@ func FromChan[T any](ctx context.Context, ch <-chan T) iter.Seq2[T, error] {
 // next runs in the loop's own goroutine, so it has to watch its context itself if
 // it can block for long.
 //
-// Ends: at io.EOF or another final error of next, or when ctx ends.
+// Ends: at io.EOF itself or another final error of next, or when ctx ends.
 // Owns: nothing.
 // Reads ahead: nothing.
 // Reuse: a second loop goes on calling next.
@@ -120,10 +139,7 @@ func FromFunc[T any](ctx context.Context, next func(context.Context) (T, error))
 			if ctx.Err() != nil || errors.Is(err, ErrSkip) {
 				continue
 			}
-			if !IsItemError(err) && errors.Is(err, io.EOF) {
-				return
-			}
-			if !pass(yield, err) {
+			if err == io.EOF || !pass(yield, err) {
 				return
 			}
 		}
@@ -139,7 +155,7 @@ func FromFunc[T any](ctx context.Context, next func(context.Context) (T, error))
 // behind the last line that was yielded, unless r is a [*bufio.Reader]: that one is
 // used as it is, so another loop, or the caller, goes on with the next line.
 //
-// Ends: at io.EOF, or at any other error of r, which is final.
+// Ends: at io.EOF itself, or at any other error of r, which is final.
 // Owns: nothing; it does not close r.
 // Reads ahead: one block of r, no line.
 // Reuse: only as r can be read again, for example after Seek.

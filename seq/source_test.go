@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -119,9 +121,17 @@ func results(list ...pair) func(context.Context) (int, error) {
 	}
 }
 
+// An anyError Is io.EOF.
+type anyError struct{}
+
+func (anyError) Error() string        { return "any" }
+func (anyError) Is(target error) bool { return target == io.EOF }
+
 func TestFromFunc(t *testing.T) {
 	final := errors.New("final")
 	item := &seq.ItemError{Item: 1, Err: errCallback}
+	connectionLost := &url.Error{Op: "Get", URL: "http://127.0.0.1/pages/3", Err: io.EOF}
+	joinedEOF := errors.Join(io.EOF)
 	cutOff := &seq.ItemError{Item: 1, Err: fmt.Errorf("reading: %w", io.EOF)}
 	for _, c := range []struct {
 		name string
@@ -130,7 +140,9 @@ func TestFromFunc(t *testing.T) {
 	}{
 		{"end", nil, nil},
 		{"items", []pair{{1, nil}, {2, nil}}, []pair{{1, nil}, {2, nil}}},
-		{"wrapped EOF", []pair{{1, nil}, {9, fmt.Errorf("no more: %w", io.EOF)}, {2, nil}}, []pair{{1, nil}}},
+		{"wrapped EOF", []pair{{1, nil}, {9, connectionLost}, {2, nil}}, []pair{{1, nil}, {0, connectionLost}}},
+		{"joined EOF", []pair{{1, nil}, {9, joinedEOF}, {2, nil}}, []pair{{1, nil}, {0, joinedEOF}}},
+		{"error that says it is EOF", []pair{{9, anyError{}}, {2, nil}}, []pair{{0, anyError{}}}},
 		{"skip", []pair{{1, nil}, {9, fmt.Errorf("not: %w", seq.ErrSkip)}, {2, nil}}, []pair{{1, nil}, {2, nil}}},
 		{"item error", []pair{{9, item}, {2, nil}}, []pair{{0, item}, {2, nil}}},
 		{"item cut off", []pair{{9, cutOff}, {2, nil}}, []pair{{0, cutOff}, {2, nil}}},
@@ -141,9 +153,7 @@ func TestFromFunc(t *testing.T) {
 		for v, err := range seq.FromFunc(t.Context(), results(c.list...)) {
 			got = append(got, pair{v, err})
 		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
-		}
+		wantSame(t, c.name, got, c.want)
 	}
 }
 
@@ -223,7 +233,7 @@ func TestLines(t *testing.T) {
 func TestLinesReadError(t *testing.T) {
 	broken := errors.New("connection reset")
 	item := &seq.ItemError{Item: 1, Err: broken}
-	for _, readErr := range []error{broken, item} {
+	for _, readErr := range []error{broken, item, io.ErrUnexpectedEOF, fmt.Errorf("GET /log: %w", io.EOF)} {
 		r := io.MultiReader(strings.NewReader("one\ntw"), iotest.ErrReader(readErr))
 		var lines []string
 		var errs []error
@@ -281,9 +291,11 @@ func FuzzLines(f *testing.F) {
 		}
 		in := bytes.NewReader(data)
 		r := readerFunc(func(p []byte) (int, error) { return in.Read(p[:min(len(p), max(step, 1))]) })
-		if got, err := seq.Collect(seq.Lines(r)); !slices.Equal(got, want) || err != nil {
-			t.Errorf("got %q, %v, want %q", got, err, want)
+		got, err := seq.Collect(seq.Lines(r))
+		if err != nil {
+			t.Error(err)
 		}
+		wantSame(t, "lines", got, want)
 	})
 }
 
@@ -312,10 +324,26 @@ func TestTicks(t *testing.T) {
 			}
 		}
 		want := []time.Duration{1 * time.Second, 2 * time.Second, 5500 * time.Millisecond, 6 * time.Second}
-		if !slices.Equal(at, want) || !isEnd(end) {
-			t.Errorf("got ticks after %v, then %v; want %v", at, end, want)
+		wantSame(t, "ticks after", at, want)
+		if !isEnd(end) {
+			t.Errorf("then %v, want the end of the context", end)
 		}
 	})
+}
+
+// TestTicksOfAnyLength runs outside of a bubble, where now + every may overflow.
+func TestTicksOfAnyLength(t *testing.T) {
+	if n, err := seq.Count(seq.Take(seq.Ticks(t.Context(), 1), 3)); n != 3 || err != nil {
+		t.Errorf("every nanosecond: got %d ticks, %v", n, err)
+	}
+	for _, every := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		n, err := seq.Count(seq.Ticks(ctx, every))
+		cancel()
+		if n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("every %v: got %d ticks, %v", every, n, err)
+		}
+	}
 }
 
 // TestTicksReuse: each loop starts its period anew.
@@ -339,8 +367,6 @@ func TestFailEnds(t *testing.T) {
 		for _, err := range seq.Fail[int](want) {
 			got = append(got, err)
 		}
-		if !slices.Equal(got, []error{want}) {
-			t.Errorf("got %v, want %v", got, want)
-		}
+		wantSame(t, "errors", got, []error{want})
 	}
 }

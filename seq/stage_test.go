@@ -82,6 +82,8 @@ func TestMisuse(t *testing.T) {
 		{"seq.Skip: n must be at least 0, got -1", func() { seq.Skip(in, -1) }},
 		{"seq.TakeWhile: the stream must not be nil", func() { seq.TakeWhile(none, func(int) bool { return true }) }},
 		{"seq.TakeWhile: keep must not be nil", func() { seq.TakeWhile(in, nil) }},
+		{"seq.SkipWhile: the stream must not be nil", func() { seq.SkipWhile(none, even) }},
+		{"seq.SkipWhile: skip must not be nil", func() { seq.SkipWhile(in, nil) }},
 		{"seq.Scan: the stream must not be nil", func() { seq.Scan(none, 0, func(a, v int) int { return a }) }},
 		{"seq.Scan: fn must not be nil", func() { seq.Scan(in, 0, nil) }},
 		{"seq.Tap: the stream must not be nil", func() { seq.Tap(none, func(int, error) {}) }},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,4 +260,109 @@ func TestTaskScopesStay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A panickyContext is not one of package context's, and panics once the loop is over.
+type panickyContext struct {
+	context.Context
+	done   chan struct{}
+	broken atomic.Bool
+}
+
+func (c *panickyContext) Done() <-chan struct{} { return c.done }
+
+func (c *panickyContext) Value(key any) any {
+	if c.broken.Load() {
+		panic("Value")
+	}
+	return c.Context.Value(key)
+}
+
+// TestTaskWithForeignContext: methods of a context that panic neither keep a join from
+// waiting, nor a Scope from ending, nor come in place of the first panic.
+func TestTaskWithForeignContext(t *testing.T) {
+	for _, from := range []string{"body", "task"} {
+		t.Run(from, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				foreign := &panickyContext{Context: t.Context(), done: make(chan struct{})}
+				defer func() { // ends the goroutine by which package context watches it, and which asks it for a value
+					foreign.broken.Store(false)
+					close(foreign.done)
+				}()
+				joined := false
+				got := panicOf(func() {
+					seq.Drain(seq.Scope(t.Context(), func(outer context.Context) ints {
+						foreign.Context = outer
+						return seq.Scope(foreign, func(inner context.Context) ints {
+							own := func(yield func(int, error) bool) {
+								blocked := seq.Go(inner, func() { <-outer.Done(); joined = true })
+								defer blocked.Join()
+								if from == "task" {
+									seq.Go(inner, func() { foreign.broken.Store(true); panic("task") }).Join()
+								}
+								yield(1, nil)
+							}
+							return seq.Tap(own, func(int, error) { foreign.broken.Store(true); panic("body") })
+						})
+					}))
+				})
+				if p, ok := got.(*seq.PanicError); ok {
+					got = p.Value
+				}
+				// What ends the Scope last is the Scope's own deferred call, whose panic takes over.
+				if !joined || got != from && got != "Value" {
+					t.Errorf("joined %v, got panic %v", joined, got)
+				}
+			})
+		})
+	}
+}
+
+// TestPullerStopEndsScopes: a deferred Stop is a join, too.
+func TestPullerStopEndsScopes(t *testing.T) {
+	for leaving, leave := range left {
+		t.Run(leaving, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				freed := false
+				loop := seq.Go(t.Context(), func() {
+					defer func() { _ = recover() }()
+					seq.Drain(seq.Scope(t.Context(), func(ctx context.Context) ints {
+						return func(yield func(int, error) bool) {
+							source := seq.Pull(func(yield func(int, error) bool) {
+								yield(1, nil)
+								<-ctx.Done()
+								freed = true
+							}, 1)
+							defer source.Stop()
+							source.Next(ctx)
+							leave()
+						}
+					}))
+					t.Error("the loop returned")
+				})
+				loop.Wait()
+				if !freed {
+					t.Error("not joined")
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkGo is the price of a task beside that of a goroutine and a channel.
+func BenchmarkGo(b *testing.B) {
+	b.Run("goroutine", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			done := make(chan struct{})
+			go func() { close(done) }()
+			<-done
+		}
+	})
+	b.Run("task", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			seq.Go(b.Context(), func() {}).Join()
+		}
+	})
 }

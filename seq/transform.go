@@ -225,6 +225,34 @@ func TakeWhile[T any](in iter.Seq2[T, error], keep func(T) bool) iter.Seq2[T, er
 	}
 }
 
+// SkipWhile drops items until skip returns false for one, and yields that one and the
+// rest; skip is not asked again. Errors pass, also those among the dropped items.
+//
+// Ends: with in, or at a final error of in.
+// Owns: nothing.
+// Reads ahead: nothing.
+// Reuse: as often as in.
+func SkipWhile[T any](in iter.Seq2[T, error], skip func(T) bool) iter.Seq2[T, error] {
+	checkStream("SkipWhile", in)
+	checkFunc("SkipWhile", "skip", skip == nil)
+	return func(yield func(T, error) bool) {
+		skipping, ended := true, false
+		in(func(v T, err error) bool {
+			if ended {
+				return false
+			}
+			if err != nil {
+				ended = !pass(yield, err)
+				return !ended
+			}
+			if skipping = skipping && skip(v); !skipping {
+				ended = !yield(v, nil)
+			}
+			return !ended
+		})
+	}
+}
+
 // Scan yields after each item what fn has made of all items so far: fn gets the
 // result before, at first init, and the item. init itself is not yielded.
 //

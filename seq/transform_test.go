@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"testing"
@@ -29,10 +30,13 @@ var syncStages = []struct {
 	{"Flatten", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
 		return seq.Flatten(seq.Map(in, func(v int) ([]int, error) { return ones[:v], nil }))
 	}},
-	{"Take", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Take(in, 1<<40) }},
+	{"Take", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Take(in, math.MaxInt) }},
 	{"Skip", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Skip(in, 0) }},
 	{"TakeWhile", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
 		return seq.TakeWhile(in, func(int) bool { return true })
+	}},
+	{"SkipWhile", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
+		return seq.SkipWhile(in, func(int) bool { return false })
 	}},
 	{"Scan", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
 		return seq.Scan(in, 0, func(_, v int) int { return v })
@@ -48,10 +52,10 @@ var syncStages = []struct {
 		return seq.MergeSorted(compareOctets, seq.Of[int](), in)
 	}},
 	{"Zip", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
-		return seq.Zip(in, repeat(1<<40, 1), func(v, _ int) (int, error) { return v, nil })
+		return seq.Zip(in, repeat(math.MaxInt, 1), func(v, _ int) (int, error) { return v, nil })
 	}},
 	{"Zip second", func(in iter.Seq2[int, error]) iter.Seq2[int, error] {
-		return seq.Zip(repeat(1<<40, 1), in, func(_, v int) (int, error) { return v, nil })
+		return seq.Zip(repeat(math.MaxInt, 1), in, func(_, v int) (int, error) { return v, nil })
 	}},
 	{"Pipe", func(in iter.Seq2[int, error]) iter.Seq2[int, error] { return seq.Pipe(in) }},
 }
@@ -111,9 +115,7 @@ func TestSyncErrorsUntouched(t *testing.T) {
 		if got[1].v == 99 { // Pipe without stages is the source itself
 			want[1].v, want[3].v = 99, 99
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
+		wantSame(t, "pairs", got, want)
 	})
 }
 
@@ -224,9 +226,7 @@ func TestTapSeesFirst(t *testing.T) {
 		log = append(log, fmt.Sprint("loop ", v, err))
 	}
 	want := []string{"tap 1 <nil>", "loop 1 <nil>", "tap 0 final", "loop 0 final"}
-	if !slices.Equal(log, want) {
-		t.Errorf("got %q, want %q", log, want)
-	}
+	wantSame(t, "calls", log, want)
 }
 
 // TestCatchKeepsKind checks what becomes of handle's errors where they change kind.
@@ -282,8 +282,9 @@ func TestCatchEndsAfterFinal(t *testing.T) {
 		for v, err := range s {
 			got = append(got, pair{v, err})
 		}
-		if !slices.Equal(got, c.want) || calls != 1 {
-			t.Errorf("handle returns %v, %v: got %v in %d calls, want %v", c.v, c.err, got, calls, c.want)
+		if calls != 1 {
+			t.Errorf("handle returns %v, %v: %d calls", c.v, c.err, calls)
 		}
+		wantSame(t, fmt.Sprintf("handle returns %v, %v", c.v, c.err), got, c.want)
 	}
 }

@@ -21,7 +21,8 @@ import (
 // have names that begin with "cursortest"; none of them may be in the store before,
 // and those that it makes are left there.
 //
-// A lease that can save in a transaction ([cursor.TxLease]) is checked in what it
+// A store that is a [cursor.Inspector], or seems to be one, is checked as such, too; one that
+// is not may be none. A lease that can save in a transaction ([cursor.TxLease]) is checked in what it
 // shares with the others. What no test can see, that a save survives a crash of the
 // machine, is yours to ensure.
 func TestStore(t *testing.T, open func() cursor.Store) {
@@ -37,6 +38,7 @@ func TestStore(t *testing.T, open func() cursor.Store) {
 		{"the seq is compared", (*checker).sequence},
 		{"a released lease does nothing", (*checker).released},
 		{"an ended context is an error", (*checker).context},
+		{"a look inside needs no lease", (*checker).inspect},
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(&checker{t, open}) })
 	}
@@ -232,4 +234,79 @@ func (c *checker) context() {
 		c.t.Errorf("Acquire under a context that has ended returned %v", err)
 	}
 	c.acquire(c.job()) // and holds nothing
+}
+
+// inspect looks at a job before, while and after somebody has it.
+func (c *checker) inspect() {
+	ctx := c.t.Context()
+	if _, ok := c.open().(cursor.Inspector); !ok {
+		if _, err := cursor.Inspect(ctx, c.open(), c.job()); err == nil {
+			c.t.Error("Inspect of a store that is no Inspector succeeded")
+		}
+		return
+	}
+	look := func(want cursor.Record, held bool, when string) {
+		c.t.Helper()
+		got, err := cursor.Inspect(ctx, c.open(), c.job())
+		if err != nil {
+			c.t.Errorf("Inspect %s: %v", when, err)
+		}
+		c.same(got, want, "looked at "+when)
+		jobs, err := cursor.Jobs(ctx, c.open())
+		if n := count(jobs, c.job()); err != nil || (n == 1) != (want.Seq > 0) {
+			c.t.Errorf("%s Jobs has the job %d times, %v", when, n, err)
+		}
+		holder, err := cursor.Holder(ctx, c.open(), c.job())
+		if err != nil || (holder != nil) != held || held && (holder.Job != c.job() || holder.Holder == "") {
+			c.t.Errorf("%s Holder is %v, %v", when, holder, err)
+		}
+	}
+	look(cursor.Record{}, false, "before it is there")
+	l := c.acquire(c.job())
+	c.load(l)
+	look(cursor.Record{}, true, "before it is saved")
+	for seq := range int64(2) {
+		c.save(l, record(seq+1))
+		look(record(seq+1), true, "while it is held")
+	}
+	c.same(c.load(l), record(2), "after it was looked at")
+	c.save(l, record(3))
+	c.release(l)
+	look(record(3), false, "when it is free")
+	got, err := cursor.Inspect(ctx, c.open(), c.job())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	got.Position[0] = '!'
+	got.States["a"] = json.RawMessage(`"changed"`)
+	look(record(3), false, "after what was returned was changed")
+
+	newer := record(4)
+	newer.Format = 1 << 20
+	l = c.acquire(c.job())
+	c.load(l)
+	c.save(l, newer)
+	if r, err := cursor.Inspect(ctx, c.open(), c.job()); !errors.Is(err, cursor.ErrCorrupt) || r.Seq != 0 {
+		c.t.Errorf("Inspect of a newer format returned %+v, %v, want ErrCorrupt", r, err)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := cursor.Inspect(ended, c.open(), c.job()); !errors.Is(err, context.Canceled) {
+		c.t.Errorf("Inspect under a context that has ended returned %v", err)
+	}
+	if _, err := cursor.Jobs(ended, c.open()); !errors.Is(err, context.Canceled) {
+		c.t.Errorf("Jobs under a context that has ended returned %v", err)
+	}
+	if _, err := cursor.Inspect(ctx, c.open(), ""); err == nil {
+		c.t.Error("Inspect of a job that CheckJob refuses succeeded")
+	}
+}
+
+func count(all []string, one string) (n int) {
+	for _, s := range all {
+		if s == one {
+			n++
+		}
+	}
+	return n
 }

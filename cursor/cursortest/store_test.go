@@ -2,6 +2,7 @@ package cursortest_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -58,6 +59,45 @@ func (s broken) Acquire(ctx context.Context, job string) (cursor.Lease, error) {
 	return &brokenLease{Lease: l, fault: s.fault}, err
 }
 
+// The store looks inside as the MemStore does, unless that is its fault.
+func (s broken) Inspect(ctx context.Context, job string) (cursor.Record, error) {
+	switch s.fault {
+	case "needs the lease":
+		l, err := s.Store.Acquire(ctx, job)
+		if err != nil {
+			return cursor.Record{}, err
+		}
+		defer l.Release(ctx)
+		return l.Load(ctx)
+	case "refuses what is not there":
+		r, err := cursor.Inspect(ctx, s.Store, job)
+		if err == nil && r.Seq == 0 {
+			err = errors.New("no such job")
+		}
+		return r, err
+	}
+	return cursor.Inspect(ctx, s.Store, job)
+}
+
+func (s broken) Jobs(ctx context.Context) ([]string, error) {
+	jobs, err := cursor.Jobs(ctx, s.Store)
+	switch s.fault {
+	case "lists twice":
+		jobs = append(jobs, jobs...)
+	case "lists none":
+		jobs = nil
+	}
+	return jobs, err
+}
+
+func (s broken) Holder(ctx context.Context, job string) (*cursor.LockedError, error) {
+	held, err := cursor.Holder(ctx, s.Store, job)
+	if s.fault == "hides the holder" {
+		held = nil
+	}
+	return held, err
+}
+
 // A leaky store gives every job to everybody.
 type leaky struct{}
 
@@ -111,7 +151,8 @@ func TestBrokenStores(t *testing.T) {
 		return
 	}
 	for _, fault := range []string{"none", "ignores case", "cuts names", "never locks", "ignores ctx", "takes any name", "forgets",
-		"loses states", "loses digits", "loses nanoseconds", "compares no seq", "aliases", "keeps"} {
+		"loses states", "loses digits", "loses nanoseconds", "compares no seq", "aliases", "keeps",
+		"needs the lease", "refuses what is not there", "lists twice", "lists none", "hides the holder"} {
 		t.Run(fault, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestBrokenStores$")
 			cmd.Env = append(os.Environ(), variable+"="+fault)

@@ -221,7 +221,7 @@ func (j job) copyRows(ctx context.Context, db *sql.DB, store cursor.Store) (err 
 }
 
 func (j job) copyBatch(ctx context.Context, db *sql.DB, c *cursor.Checkpoint[int], batch []srcRow) error {
-	tx, err := db.BeginTx(ctx, nil)
+	tx, err := begin(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -239,6 +239,17 @@ func (j job) copyBatch(ctx context.Context, db *sql.DB, c *cursor.Checkpoint[int
 		}
 	}
 	return tx.Commit()
+}
+
+// begin begins a transaction. One that could not begin has done nothing, so that a
+// program may try again where the pool has connections that died with the server.
+func begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
+	for idle := db.Stats().Idle; ; idle-- {
+		tx, err := db.BeginTx(ctx, nil)
+		if err == nil || idle <= 0 {
+			return tx, err
+		}
+	}
 }
 
 // program is what command starts: this test binary, built once without the race

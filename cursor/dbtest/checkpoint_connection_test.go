@@ -5,11 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,88 +15,6 @@ import (
 	"example.com/pipeline/cursor/sqlstore"
 	"github.com/go-sql-driver/mysql"
 )
-
-// A wire is a proxy before a database server that can be cut at the worst moment:
-// when the server has carried out a request and its answer is on the way.
-type wire struct {
-	net.Listener
-	network, server string
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	cut   atomic.Int32 // answers to swallow, each with its connection
-	cuts  atomic.Int32
-}
-
-func newWire(t testing.TB, network, server string) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{Listener: l, network: network, server: server, conns: map[net.Conn]bool{}}
-	var serving sync.WaitGroup
-	serving.Go(func() { w.serve(&serving) })
-	t.Cleanup(func() {
-		l.Close()
-		w.cutAll()
-		serving.Wait()
-	})
-	return w
-}
-
-func (w *wire) serve(serving *sync.WaitGroup) {
-	for {
-		client, err := w.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial(w.network, w.server)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		w.mu.Lock()
-		w.conns[client], w.conns[server] = true, true
-		w.mu.Unlock()
-		serving.Go(func() { _, _ = io.Copy(server, client); w.end(client, server) })
-		serving.Go(func() { w.answers(client, server); w.end(client, server) })
-	}
-}
-
-// answers passes on what the server says.
-func (w *wire) answers(client, server net.Conn) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := server.Read(buf)
-		if n > 0 && w.cut.Load() > 0 {
-			w.cut.Add(-1)
-			w.cuts.Add(1)
-			return
-		}
-		if _, werr := client.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-	}
-}
-
-func (w *wire) end(conns ...net.Conn) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range conns {
-		c.Close()
-		delete(w.conns, c)
-	}
-}
-
-// cutAll cuts every connection there is, as a server does that restarts.
-func (w *wire) cutAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.conns {
-		c.Close()
-	}
-}
 
 // eachWired runs a test on the servers, with a pool that goes through a wire and one
 // that does not.
@@ -110,7 +25,7 @@ func eachWired(t *testing.T, test func(t *testing.T, w *wire, wired, direct data
 		if err != nil || u.Host == "" {
 			t.Fatalf("PIPELINE_POSTGRES must be a URL with a host for this test: %v", err)
 		}
-		w := newWire(t, "tcp", u.Host)
+		w := newWire(t, "tcp", u.Host, "")
 		direct := openDB(t, "pgx", dsn)
 		u.Host = w.Addr().String()
 		test(t, w, database{openDB(t, "pgx", u.String()), databases[1]}, database{direct, databases[1]})
@@ -121,7 +36,7 @@ func eachWired(t *testing.T, test func(t *testing.T, w *wire, wired, direct data
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWire(t, cfg.Net, cfg.Addr)
+		w := newWire(t, cfg.Net, cfg.Addr, "COMMIT")
 		direct := openDB(t, "mysql", dsn)
 		cfg.Net, cfg.Addr = "tcp", w.Addr().String()
 		test(t, w, database{openDB(t, "mysql", cfg.FormatDSN()), databases[2]}, database{direct, databases[2]})
@@ -251,6 +166,119 @@ func terminate(t testing.TB, db *sql.DB, condition string) {
 		}
 		time.Sleep(time.Millisecond) // the server's clock is a real one
 	}
+}
+
+// TestDeadPool has the server end every connection of a pool before each thing that a
+// store can be asked for, as a restart does. A driver may find out at once, or only when it
+// waits for an answer.
+func TestDeadPool(t *testing.T) {
+	const idle = 9 // more than there are tries of a commit
+	t.Run("postgres", func(t *testing.T) {
+		name := uniqueName()
+		db := openDB(t, "pgx", postgresDSN(t)+"&application_name="+name)
+		admin := openPostgres(t)
+		deadPool(t, database{db, databases[1]}, idle, func() {
+			exec(t, admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+name+"'")
+		})
+	})
+	t.Run("a driver that never looks", func(t *testing.T) {
+		c := &mortalConnector{dsn: sqliteDSN(t)}
+		db := sql.OpenDB(c)
+		defer db.Close()
+		deadPool(t, database{db, databases[0]}, idle, func() { c.generation.Add(1) })
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		db, admin := openMariaDB(t), openMariaDB(t)
+		var name string
+		if err := db.QueryRow("SELECT DATABASE()").Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		deadPool(t, database{db, databases[2]}, idle, func() {
+			rows, err := admin.Query("SELECT id FROM information_schema.processlist WHERE db = ?", name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			for _, id := range strings.Fields(allText(t, rows)) {
+				exec(t, admin, "KILL "+id)
+			}
+		})
+	})
+}
+
+// deadPool runs the steps of a store's life, with dismiss before each.
+func deadPool(t *testing.T, db database, idle int, dismiss func()) {
+	db.SetMaxIdleConns(idle)
+	s := newStore(t, db, sqlstore.LeaseFor(time.Hour), sqlstore.KeysFor(time.Hour))
+	ctx := t.Context()
+	var lease cursor.Lease
+	var r cursor.Record
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Migrate", func() error { return s.Migrate(ctx) }},
+		{"Acquire", func() (err error) { lease, err = s.Acquire(ctx, "job"); return err }},
+		{"Load", func() (err error) { r, err = lease.Load(ctx); return err }},
+		{"Save", func() error { return lease.Save(ctx, cursor.Record{Format: 1, Seq: r.Seq + 1}) }},
+		{"Save once more", func() error { return lease.Save(ctx, cursor.Record{Format: 1, Seq: r.Seq + 2, Items: 7}) }},
+		{"Inspect", func() error {
+			r, err := cursor.Inspect(ctx, s, "job")
+			return errors.Join(err, wantEqual(r.Items, 7))
+		}},
+		{"Jobs", func() error { jobs, err := cursor.Jobs(ctx, s); return errors.Join(err, wantEqual(len(jobs), 1)) }},
+		{"Holder", func() error {
+			held, err := cursor.Holder(ctx, s, "job")
+			return errors.Join(err, wantEqual(held != nil, true))
+		}},
+		{"an Acquire of what is held", func() error {
+			if _, err := s.Acquire(ctx, "job"); !errors.Is(err, cursor.ErrLocked) {
+				return fmt.Errorf("it returned %v", err)
+			}
+			return nil
+		}},
+		{"Release", func() error { return lease.Release(ctx) }},
+		{"Begin", func() error { _, done, err := s.Begin(ctx, "a"); return errors.Join(err, wantEqual(done, false)) }},
+		{"Renew", func() error { held, err := s.Renew(ctx, "a"); return errors.Join(err, wantEqual(held, true)) }},
+		{"Finish", func() error { return s.Finish(ctx, "a", []byte("1")) }},
+		{"Begin of what is done", func() error { _, done, err := s.Begin(ctx, "a"); return errors.Join(err, wantEqual(done, true)) }},
+		{"Begin to abandon", func() error { _, _, err := s.Begin(ctx, "b"); return err }},
+		{"Abandon", func() error { return s.Abandon(ctx, "b") }},
+		{"Prune", func() error { n, err := s.Prune(ctx, 0); return errors.Join(err, wantEqual(n, 1)) }},
+	} {
+		fillPool(t, db.DB, idle)
+		dismiss()
+		if err := step.do(); err != nil {
+			t.Errorf("%s over a dead pool: %v", step.name, err)
+		}
+	}
+}
+
+// fillPool makes a pool have n idle connections.
+func fillPool(t testing.TB, db *sql.DB, n int) {
+	t.Helper()
+	var conns []*sql.Conn
+	for range n {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.PingContext(t.Context()); err == nil {
+			conns = append(conns, conn)
+		} else {
+			conn.Close()
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+}
+
+func wantEqual[T comparable](got, want T) error {
+	if got != want {
+		return fmt.Errorf("got %v, want %v", got, want)
+	}
+	return nil
 }
 
 // TestCutMidPage cuts every connection in the midst of each page and between pages and

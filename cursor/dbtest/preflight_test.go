@@ -12,8 +12,9 @@ import (
 
 // onKey is a query that counts on nothing but its key.
 func onKey(db database, from string, key ...string) keyset.Query[keyset.Key, keyset.Key] {
+	columns := strings.NewReplacer(" DESC", "", " desc", "", " ASC", "").Replace(strings.Join(key, ", "))
 	return keyset.Query[keyset.Key, keyset.Key]{
-		DB: db, Dialect: db.dialect, From: from, Key: key, Select: strings.Join(key, ", "),
+		DB: db, Dialect: db.dialect, From: from, Key: key, Select: columns,
 		Scan: func(rows *sql.Rows) (keyset.Key, error) {
 			k := make(keyset.Key, len(key))
 			dest := make([]any, len(key))
@@ -83,6 +84,11 @@ func TestPreflight(t *testing.T) {
 			"CREATE TABLE wr (a TEXT, b TEXT, PRIMARY KEY (b, a)) WITHOUT ROWID",
 			"CREATE TABLE byrowid (id INTEGER PRIMARY KEY, a TEXT NOT NULL)", "CREATE INDEX byrowid_a ON byrowid (a)",
 			"CREATE TABLE mixed (a INTEGER NOT NULL, b INTEGER NOT NULL)", "CREATE UNIQUE INDEX mixed_ab ON mixed (a, b DESC)",
+			`CREATE TABLE question ("a=? " INTEGER NOT NULL, v INTEGER)`, `CREATE UNIQUE INDEX question_a ON question ("a=? ")`,
+			// A program with a collation of its own has made this.
+			"CREATE TABLE strange (id INTEGER PRIMARY KEY, k TEXT NOT NULL COLLATE BINARY)", "CREATE UNIQUE INDEX strange_k ON strange (k)", "INSERT INTO strange VALUES (1, 'a'), (2, 'b')",
+			"PRAGMA writable_schema = ON", "UPDATE sqlite_schema SET sql = replace(sql, 'BINARY', 'unicase') WHERE name = 'strange'",
+			"UPDATE sqlite_schema SET sql = replace(sql, '(k)', '(k COLLATE unicase)') WHERE name = 'strange_k'", "PRAGMA writable_schema = RESET",
 		},
 		"postgres": {
 			"CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE TABLE moods (m mood PRIMARY KEY)",
@@ -98,12 +104,16 @@ func TestPreflight(t *testing.T) {
 			"CREATE TABLE parent (id bigint PRIMARY KEY)", "CREATE TABLE child () INHERITS (parent)",
 			"CREATE TABLE parts (id bigint PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE parts1 PARTITION OF parts DEFAULT",
 			`CREATE TABLE "Camel" ("Id" bigint PRIMARY KEY)`,
-			"CREATE DOMAIN amount AS float4", "CREATE TABLE amounts (a amount NOT NULL PRIMARY KEY)",
+			"CREATE DOMAIN amount AS float4", "CREATE DOMAIN amount2 AS amount NOT NULL CHECK (value > 0)", "CREATE DOMAIN amount3 AS amount2",
+			"CREATE TABLE deep (a amount3 PRIMARY KEY)", "CREATE DOMAIN mood2 AS mood", "CREATE TABLE moods2 (m mood2 PRIMARY KEY)",
+			"CREATE TABLE cash (m money PRIMARY KEY)", "CREATE TABLE amounts (a amount NOT NULL PRIMARY KEY)",
 		},
 		"mariadb": {
 			"CREATE TABLE moods (m ENUM('sad', 'happy') NOT NULL PRIMARY KEY, s SET('a', 'b') NOT NULL, UNIQUE (s))",
 			"CREATE TABLE part (m VARCHAR(40) NOT NULL, n VARCHAR(40) NOT NULL, UNIQUE (m(10)))",
 			"CREATE TABLE byprimary (id BIGINT NOT NULL PRIMARY KEY, a VARCHAR(40) NOT NULL, KEY (a))",
+			"CREATE TABLE nopad (c CHAR(20) COLLATE utf8mb4_unicode_nopad_ci PRIMARY KEY, v VARCHAR(20) COLLATE utf8mb4_unicode_nopad_ci NOT NULL UNIQUE)",
+			"CREATE TABLE mixed (a BIGINT NOT NULL, b BIGINT NOT NULL, PRIMARY KEY (a, b DESC))",
 			"CREATE TABLE ignored (a BIGINT NOT NULL, b BIGINT NOT NULL, PRIMARY KEY (a), UNIQUE KEY ub (b) IGNORED)",
 			"CREATE TABLE seq1 (id BIGINT NOT NULL, v BIGINT NOT NULL INVISIBLE DEFAULT 1, PRIMARY KEY (id))",
 		},
@@ -123,15 +133,25 @@ func TestPreflight(t *testing.T) {
 			{"none", "rowid", ""},
 			{"wr", "rowid", "no column"},
 			{"mixed", "a, b", "no index begins"},
+			{"mixed", "a, b DESC", ""},
+			{"question", `"a=? "`, ""},
+			{"strange", "id", ""},
+			{"strange", "k", "not unique"},
 		},
 		"postgres": {
-			{"moods", "m", "ENUM"},
+			{"moods", "m", ""},
 			{"part", "k", "not unique"},
 			{"part", "l", "not unique"},
 			{"part", "m", "not unique"},
 			{"part", "n", "not unique"},
 			{"part", "o", "not unique"},
 			{"mixed", "a, b", "no index begins"},
+			{"mixed", "a, b DESC", ""},
+			{"mixed", "a desc , b ASC", ""},
+			{"down", "a, b DESC", "no index begins with (a, b DESC)"},
+			{"moods2", "m", ""},
+			{"deep", "a", "floating point"},
+			{"cash", "m", "money"},
 			{"down", "a, b", ""},
 			{"hashed", "h, a", "no index begins"},
 			{"parent", "id", "not unique"},
@@ -149,6 +169,10 @@ func TestPreflight(t *testing.T) {
 			{"part", "m", "not unique"},
 			{"byprimary", "a, id", ""}, // InnoDB appends the primary key to the index on a
 			{"ignored", "b", "no index begins"},
+			{"nopad", "c", "NOPAD"},
+			{"nopad", "v", ""},
+			{"mixed", "a, b", "no index begins"},
+			{"mixed", "a, b DESC", ""},
 			{"seq1", "id", ""},
 		},
 	}

@@ -59,10 +59,12 @@ func (r *reader[T, P]) cancels() bool {
 	return r.bytes != nil && !r.spec.dialect.lazy && r.spec.pooled()
 }
 
+// wordSize is the size of an interface.
+const wordSize = 16
+
 // rowBytes returns what a row of a Table holds.
 func rowBytes(row Row) int {
-	const word = 16 // of an interface
-	n := word * (len(row.Values) + len(row.Key))
+	n := wordSize * (len(row.Values) + len(row.Key))
 	for _, v := range row.Values {
 		switch v := v.(type) {
 		case string:

@@ -21,7 +21,12 @@ type columnInfo struct {
 	maybe      bool       // not declared NOT NULL, but part of a primary key: SQLite lets NULLs in
 	primary    int        // place in the primary key, from 1; 0 if it is not in it
 	inexact    bool       // floating point
-	enum       bool       // ENUM or SET
+	enum       bool       // ENUM or SET of MySQL, which are not compared as they are sorted
+	padded     bool       // sorted padded with blanks, compared without them
+	composite  bool       // a row, of which PostgreSQL cannot be given one to compare with
+	money      bool       // its text is in the currency of the session
+	zoned      bool       // an instant that is read and compared in the session's time zone
+	identity   string     // type and collation, in every session the same
 	implicit   bool       // not part of SELECT *: SQLite's rowid
 	format     string     // how Table selects it, with %s for its name
 	conversion conversion // what Table makes of its values
@@ -42,6 +47,8 @@ type indexColumn struct {
 	desc  bool
 	extra bool // not declared: the rest of the primary key, which the database appends
 	other bool // sorted in another way than the column is by default
+
+	collation string // where that is known of indexes only
 }
 
 // column returns a column by its name, nil if there is none.
@@ -88,19 +95,52 @@ func (t *tableInfo) isUnique(key []string) bool {
 	})
 }
 
-// isOrdered reports whether an index begins with these columns in this order, all
-// of them up or all down: an index can be read both ways.
-func (t *tableInfo) isOrdered(key []string) bool {
+// isOrdered reports whether an index begins with these columns in this order, and in
+// these directions or all of them the other way round: an index can be read both ways.
+func (t *tableInfo) isOrdered(key []string, down []bool) bool {
 	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
-		if x.ignored || len(x.columns) < len(key) {
-			return false
-		}
-		for i, name := range key {
-			c := x.columns[i]
-			if c.name != name || c.other || c.desc != x.columns[0].desc {
-				return false
-			}
-		}
-		return true
+		found := x.directions(key)
+		return found != nil && slices.Equal(found, relative(down))
 	})
+}
+
+// directions returns which columns of a key go down in an index that begins with them,
+// where the first goes up; nil where it does not begin with them.
+func (x *indexInfo) directions(key []string) []bool {
+	if x.ignored || len(x.columns) < len(key) {
+		return nil
+	}
+	down := make([]bool, len(key))
+	for i, name := range key {
+		c := x.columns[i]
+		if c.name != name || c.other {
+			return nil
+		}
+		down[i] = c.desc
+	}
+	return relative(down)
+}
+
+// relative returns directions as they are where the first goes up.
+func relative(down []bool) []bool {
+	all := slices.Clone(down)
+	for i := range all {
+		all[i] = down[i] != down[0]
+	}
+	return all
+}
+
+// naturalDirections returns the directions that an index gives to a key: all up where
+// there is an index that way, otherwise those of one that has its columns mixed.
+func (t *tableInfo) naturalDirections(key []string) []bool {
+	up := make([]bool, len(key))
+	if t.isOrdered(key, up) {
+		return up
+	}
+	for _, x := range t.indexes {
+		if down := x.directions(key); down != nil {
+			return down
+		}
+	}
+	return up
 }

@@ -12,12 +12,13 @@ import (
 type conversion int
 
 const (
-	asGiven   conversion = iota
-	asText               // bytes become a string
-	asBytes              // a string becomes bytes
-	asInteger            // digits become an int64, or a uint64 where it is above that
-	asFloat32            // a float64 becomes the float32 that it was made of
-	asStored             // a time is refused: the driver has changed the stored text
+	asGiven    conversion = iota
+	asText                // bytes become a string
+	asBytes               // a string becomes bytes
+	asInteger             // digits become an int64, or a uint64 where it is above that
+	asFloat32             // a float64 becomes the float32 that it was made of
+	asShortest            // a float64 becomes the one with the shortest digits for that float32
+	asStored              // a time is refused: the driver has changed the stored text
 )
 
 // apply returns what becomes of v, which may be the driver's memory.
@@ -36,8 +37,15 @@ func (c conversion) apply(v any) (any, error) {
 			return []byte(v), nil
 		}
 	case float64:
-		if c == asFloat32 {
+		switch c {
+		case asFloat32:
 			return float32(v), nil
+		case asShortest:
+			return shortest(v)
+		}
+	case float32:
+		if c == asShortest {
+			return shortest(float64(v))
 		}
 	case uint64:
 		if c == asInteger && v <= math.MaxInt64 {
@@ -49,6 +57,12 @@ func (c conversion) apply(v any) (any, error) {
 		}
 	}
 	return v, nil
+}
+
+// shortest returns the number with the fewest digits that tell a float32 from all others.
+func shortest(v float64) (float64, error) {
+	var digits [32]byte
+	return strconv.ParseFloat(string(strconv.AppendFloat(digits[:0], v, 'g', -1, 32)), 64)
 }
 
 // A cell is a sql.Scanner for a value that must not stay as the driver gives it.

@@ -49,6 +49,10 @@ type dialect struct {
 	// lazy says that the driver reads no more of a result than it is asked for.
 	lazy bool
 
+	// prepares says that the driver prepares a statement anew each time that it is run,
+	// without keeping it.
+	prepares bool
+
 	// mixesTypes says that a column may hold values of any type, which are compared with
 	// each other.
 	mixesTypes bool
@@ -67,6 +71,10 @@ type dialect struct {
 	// operator > or <, or at it, too, with >= or <=. value adds the ith value of the
 	// position to the statement's arguments and returns what stands for it.
 	compare func(key []string, op string, value func(i int) string) string
+
+	// session sees to it that the session's settings do not change what a spec reads, or
+	// refuses it. nil where there are no such settings.
+	session func(ctx context.Context, s *spec) error
 
 	// argument returns a value of a position as the driver must be given it. column
 	// is nil where the type of the column is not known.
@@ -134,6 +142,19 @@ func compareRows(key []string, op string, value func(i int) string) string {
 // MariaDB begin to read their index at that place, while for a row comparison
 // they read the whole index up to it.
 func compareColumns(key []string, op string, value func(i int) string) string {
+	return compareEach(key, make([]bool, len(key)), op, value)
+}
+
+// compareMixed is for a key whose columns do not all go the way of the first. The bound
+// of that is what an index can be searched for by PostgreSQL and SQLite.
+func compareMixed(key []string, down []bool, op string, value func(i int) string) string {
+	return fmt.Sprintf("%s %s= %s AND (%s)", key[0], op[:1], value(0), compareEach(key, down, op, value))
+}
+
+var opposite = map[string]string{">": "<", "<": ">", ">=": "<=", "<=": ">="}
+
+// compareEach compares column by column, those that go down the other way round.
+func compareEach(key []string, down []bool, op string, value func(i int) string) string {
 	last := len(key) - 1
 	var text strings.Builder
 	for i := range key {
@@ -143,11 +164,14 @@ func compareColumns(key []string, op string, value func(i int) string) string {
 		for j := range i {
 			fmt.Fprintf(&text, "%s = %s AND ", key[j], value(j))
 		}
-		strict := op
-		if i < last {
-			strict = op[:1] // only the whole key may be equal
+		way := op
+		if down[i] {
+			way = opposite[op]
 		}
-		fmt.Fprintf(&text, "%s %s %s", key[i], strict, value(i))
+		if i < last {
+			way = way[:1] // only the whole key may be equal
+		}
+		fmt.Fprintf(&text, "%s %s %s", key[i], way, value(i))
 		if i > 0 {
 			text.WriteString(")")
 		}

@@ -20,8 +20,10 @@
 //   - Each column is NOT NULL. Nothing is greater than NULL.
 //   - An index begins with its columns, in this order and all in one direction. Then
 //     a page reads its own rows only, also in the midst of a million rows that are
-//     equal in the first column.
-//   - No column is a floating point number, an ENUM or a SET.
+//     equal in the first column. A key may also have columns in different directions
+//     ("a", "b DESC"), if the index has them so.
+//   - No column is a floating point number, money or a composite; and in MariaDB none is
+//     an ENUM, a SET, or a CHAR under a NOPAD collation.
 //   - The key of a row does not change while it is read.
 //
 // [Query.Preflight] looks whether that is so. Keys are never compared in Go: the
@@ -30,12 +32,35 @@
 // position ([cursor.ErrDuplicateKey]), a page that ends where it was to begin
 // ([cursor.ErrStalled]), a position that does not lead back to its row ([ErrPosition]).
 //
+// Where no unique index proves that a key is unique, as of a view or a join, Go cannot
+// tell either: the database may take for equal what is written in two ways, such as 1.0
+// and 1.00, or a and A. It is asked for each page, which reads the page's keys a second
+// time, and such pages are never open.
+//
+// Types and collations say in which order rows come. They are part of a fingerprint, and
+// are looked at again when a stream goes on behind a position and before it ends: where
+// they have changed it ends with [cursor.ErrMismatch].
+//
+// # Settings of the session
+//
+// What is read depends on no setting of a role, a database or a session. In PostgreSQL each
+// page's statement pins datestyle (ISO), intervalstyle, extra_float_digits, bytea_output,
+// the time zone (UTC) and the locale of money and numbers, until it ends. In MariaDB the
+// statements of a Table pin the time zone and take PAD_CHAR_TO_FULL_LENGTH out of the
+// sql_mode. A *sql.Tx and a *sql.Conn of PostgreSQL are sessions of their owner, and so is
+// every connection of MySQL, which has no settings for one statement: those must be right,
+// or [ErrSession] says what to set. Text must be sent as UTF-8.
+//
+// Conditions are evaluated under these settings, too. In PostgreSQL constants in them are
+// read before that: give a time its offset, or make it one of Args.
+//
 // Times are where this matters most. Keep all the digits that the database keeps
 // (microseconds in PostgreSQL and in DATETIME(6)), and in SQLite, which has no
-// times, use the stored text. With MariaDB's TIMESTAMP let the session's time zone
-// be one without summer time (time_zone='+00:00'), since an hour of each autumn is
-// there twice otherwise. For a column that is not unique, such as the time of a change,
-// add the primary key: (updated_at, id).
+// times, use the stored text. A TIMESTAMP of MariaDB is text in UTC in a Table. In a Query it
+// is what the driver makes of it, in the session's time zone; as a key it is refused unless
+// that zone has a fixed offset, since an hour of each autumn is there twice otherwise. For
+// a column that is not unique, such as the time of a change, add the primary key:
+// (updated_at, id).
 //
 // A row with a lower key can be committed after a higher one was read, as ids are
 // given out at the insert. [Query.Latest] returns a bound below which that is over.
@@ -58,7 +83,8 @@
 // Pages grow from Size, while one is read in half of Hold, to 4,000 rows where they are
 // kept and to 64,000 where they are open; the time of the loop's body does not count.
 // They are bounded in bytes, too. With Prefetch the next page is read beside the body
-// where pages are kept; two of them are in memory then, at most.
+// where pages are kept; two of them are in memory then, at most. That takes a pool: a
+// *sql.Conn and a *sql.Tx serve one statement at a time, and nothing is read ahead there.
 //
 // # Limits
 //

@@ -1,11 +1,13 @@
 package keyset
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"reflect"
@@ -22,6 +24,33 @@ func fingerprint(from, where, columns string, desc bool, key []string, args []an
 		writeText(h, argumentText(a))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// suffix returns what a fingerprint says of a key beside the hash. It is there to be read:
+// the error of a checkpoint with another one shows both.
+func (f keyFacts) suffix() string {
+	if f.identity == "" {
+		return ""
+	}
+	return " (" + f.identity + ")"
+}
+
+// catalogWait is how long Fingerprint waits for the catalog.
+const catalogWait = 10 * time.Second
+
+// keySuffix asks the catalog for the key's part of a fingerprint. Fingerprint has no
+// context to wait under and no error to return, so it waits for a short time, and the
+// text says where that was not enough.
+func (s *spec) keySuffix() string {
+	ctx, cancel := context.WithTimeout(context.Background(), catalogWait)
+	defer cancel()
+	err := s.session(ctx) // for the time zone
+	if err == nil || errors.Is(err, ErrSession) {
+		if facts, err := s.lookUp(ctx); err == nil {
+			return facts.suffix()
+		}
+	}
+	return " (of a key that the catalog was not reached for)"
 }
 
 // writeText hashes texts with their lengths, so that no two lists run into one.

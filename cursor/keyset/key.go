@@ -58,6 +58,9 @@ func (k Key) MarshalJSON() ([]byte, error) {
 
 // encodeKeyValue names v's type and gives what stands for v in JSON.
 func encodeKeyValue(v any) (kind string, value any, err error) {
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+		v = nil // its Value would be called on nothing
+	}
 	switch v := v.(type) {
 	case nil:
 		return "", nil, errors.New("it is NULL, and no row comes after NULL; use columns that are NOT NULL")

@@ -21,7 +21,7 @@ func latest[P any](ctx context.Context, s *spec) (*P, error) {
 	var last *P
 	err := s.dialect.barrier(ctx, s.db, table, func(db Querier) error {
 		locked := *s
-		locked.db = db
+		locked.db, locked.owned = db, true
 		err := locked.prepare(ctx)
 		if err == nil {
 			last, err = onePosition[P](ctx, &locked, nil, nil, !s.desc, 0)
@@ -71,6 +71,30 @@ func withConn(ctx context.Context, db Querier, use func(*sql.Conn) error) error 
 		return use(conn)
 	}
 	return fmt.Errorf("Latest needs a *sql.DB or *sql.Conn, got %T: it takes a lock of its own and gives it back", db)
+}
+
+// cleanupWait is how long a connection may take to be made what it was.
+const cleanupWait = 5 * time.Second
+
+// cleanUp runs statements that make a connection what it was, also where ctx has ended. A
+// connection that does not get there in time is closed, which gives up what it holds.
+func cleanUp(ctx context.Context, conn *sql.Conn, statements ...string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupWait)
+	defer cancel()
+	var failed error
+	for _, s := range statements {
+		rows, err := conn.QueryContext(ctx, s) // some return what was set
+		if err == nil {
+			for rows.Next() {
+			}
+			err = errors.Join(rows.Err(), rows.Close())
+		}
+		failed = errors.Join(failed, err)
+	}
+	if failed != nil {
+		return errors.Join(failed, discard(conn))
+	}
+	return nil
 }
 
 // discard takes a connection out of its pool, so that whatever it still holds is

@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"bytes"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -21,7 +22,9 @@ type layout struct {
 	names   []string     // of Row.Columns
 	columns []columnInfo // as selected: first those of Row.Columns, then the rest of the key
 	keyAt   []int        // where the columns of the key are among them
-	pool    sync.Pool    // of *rowScanner
+
+	conversions []conversion // of columns
+	pool        sync.Pool    // of *rowScanner
 }
 
 // find returns a column by its name.
@@ -36,6 +39,16 @@ func (l *layout) find(name string) (*columnInfo, error) {
 // a column of the result with the same name.
 func (l *layout) qualified(c columnInfo) string {
 	return l.alias + "." + l.dialect.Quote(c.name)
+}
+
+// hasMoney reports whether a column's text depends on the currency of the session.
+func (l *layout) hasMoney() bool {
+	return slices.ContainsFunc(l.columns, func(c columnInfo) bool { return c.money })
+}
+
+// hasZoned reports whether a column is read in the time zone of the session.
+func (l *layout) hasZoned() bool {
+	return slices.ContainsFunc(l.columns, func(c columnInfo) bool { return c.zoned })
 }
 
 // choose lays out the columns that are read.
@@ -54,6 +67,9 @@ func (l *layout) choose(names []string) {
 			l.columns[at].conversion = asStored
 		}
 		l.keyAt = append(l.keyAt, at)
+	}
+	for _, c := range l.columns {
+		l.conversions = append(l.conversions, c.conversion)
 	}
 }
 
@@ -85,43 +101,65 @@ func (l *layout) cut(slab *[]any) (values []any, key Key) {
 	return values, key
 }
 
-// convert makes a row of the driver's values, which are valid only until the next one.
-// Where old is a row of this layout, its memory is used again.
-func (l *layout) convert(from []driver.Value, old Row, slab *[]any) (_ Row, err error) {
-	values, key := old.Values[:cap(old.Values)], old.Key
-	if len(values) != len(l.columns) || len(key) != len(l.key) {
-		values, key = l.cut(slab)
+// convert makes row a row of the driver's values, which are valid only until the next one,
+// and returns about how many bytes it holds. Where reuse is set and row is one of this
+// layout, its memory is used again.
+func (l *layout) convert(row *Row, from []driver.Value, reuse bool, slab *[]any) (size int, err error) {
+	if !reuse || cap(row.Values) != len(l.columns) || len(row.Key) != len(l.key) {
+		values, key := l.cut(slab)
+		*row = Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
 	}
+	values := row.Values[:len(l.columns)]
+	size = wordSize * (len(values) + len(row.Key))
 	for i, v := range from {
-		if values[i], err = l.columns[i].conversion.apply(v); err != nil {
-			return Row{}, err
+		if c := l.conversions[i]; c != asGiven {
+			if v, err = c.apply(v); err != nil {
+				return 0, err
+			}
+		} else if b, ok := v.([]byte); ok {
+			v = bytes.Clone(b)
+		}
+		values[i] = v
+		switch v := v.(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
 		}
 	}
-	return l.row(values, key, slab)
+	if err := l.fillKey(row.Key, values); err != nil {
+		return 0, err
+	}
+	if size >= largeRow {
+		l.detach(row, slab)
+	}
+	return size, nil
 }
 
-// row returns the row that has these values, with the key that is among them. A
-// large one gives up the rest of the slab.
-func (l *layout) row(values []any, key Key, slab *[]any) (Row, error) {
+// fillKey sets a key to what the values have for it.
+func (l *layout) fillKey(key Key, values []any) error {
 	for i, at := range l.keyAt {
 		key[i] = values[at]
 		switch v := key[i].(type) {
 		case nil:
-			return Row{}, fmt.Errorf("the key column %s is NULL in a row; choose key columns that are NOT NULL", l.key[i].name)
+			return fmt.Errorf("the key column %s is NULL in a row; choose key columns that are NOT NULL", l.key[i].name)
 		case []byte:
 			key[i] = append([]byte{}, v...) // the consumer may change the row's value
 		}
 	}
-	row := Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
-	if rowBytes(row) >= largeRow {
-		row.Key, *slab = slices.Clone(key), nil
-	}
-	return row, nil
+	return nil
 }
+
+// detach is for a large row: it gives up the rest of the slab, and its key gets memory of
+// its own.
+func (l *layout) detach(row *Row, slab *[]any) { row.Key, *slab = slices.Clone(row.Key), nil }
 
 // check refuses a result that is not laid out as l is.
 func (l *layout) check(names []string) error {
-	if !slices.EqualFunc(names, l.columns, func(name string, c columnInfo) bool { return name == c.name }) {
+	same := func(name string, c columnInfo) bool {
+		return name == c.name || name == strings.TrimLeft(c.name, " ") // as MariaDB calls it in a result
+	}
+	if !slices.EqualFunc(names, l.columns, same) {
 		return errors.New("the columns are not those that the table had when it was opened; was it altered? Open it again")
 	}
 	return nil
@@ -159,7 +197,7 @@ func (l *layout) scan(rows *sql.Rows) (Row, error) {
 	}
 	values, key := l.cut(&s.slab)
 	for i := range values {
-		if c := l.columns[i].conversion; c == asGiven {
+		if c := l.conversions[i]; c == asGiven {
 			s.dest[i] = &values[i] // Scan copies bytes into an any
 		} else {
 			s.cells[i] = cell{&values[i], c}
@@ -169,5 +207,12 @@ func (l *layout) scan(rows *sql.Rows) (Row, error) {
 	if err := rows.Scan(s.dest...); err != nil {
 		return Row{}, err
 	}
-	return l.row(values, key, &s.slab)
+	if err := l.fillKey(key, values); err != nil {
+		return Row{}, err
+	}
+	row := Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
+	if rowBytes(row) >= largeRow {
+		l.detach(&row, &s.slab)
+	}
+	return row, nil
 }

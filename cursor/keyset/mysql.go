@@ -18,6 +18,7 @@ var mysql = dialect{
 	keyFormat:     "%s",
 	keyConversion: mysqlKeyConversion,
 	compare:       compareColumns,
+	session:       mysqlSession,
 	argument:      mysqlArgument,
 	param:         mysqlParam,
 	ident:         unquote,
@@ -95,17 +96,20 @@ func mysqlColumns(ctx context.Context, db Querier, info *tableInfo, table tableN
 	}
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
-		var typ string
-		if err := rows.Scan(&c.name, &typ, &c.typ, &c.notNull, &c.implicit); err != nil {
+		var typ, collation string
+		if err := rows.Scan(&c.name, &typ, &c.typ, &c.notNull, &c.implicit, &collation); err != nil {
 			return err
 		}
+		c.identity = strings.TrimSpace(c.typ + " " + collation)
+		c.padded = typ == "char" && strings.Contains(collation, "_nopad_") // and MySQL strips what it sorts
+		c.zoned = typ == "timestamp"
 		c.inexact = typ == "float" || typ == "double"
 		c.enum = typ == "enum" || typ == "set"
 		c.format, c.conversion = mysqlFormat(typ)
 		c.primary = 1 + slices.IndexFunc(primary, func(p indexColumn) bool { return p.name == c.name })
 		info.columns = append(info.columns, c)
 		return nil
-	}, `SELECT column_name, LOWER(data_type), column_type, is_nullable = 'NO', extra LIKE '%INVISIBLE%'
+	}, `SELECT column_name, LOWER(data_type), column_type, is_nullable = 'NO', extra LIKE '%INVISIBLE%', COALESCE(collation_name, '')
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
 		ORDER BY ordinal_position`, table.schema, table.name)
@@ -218,12 +222,7 @@ func mysqlBarrier(ctx context.Context, db Querier, table tableName, read func(Qu
 			return err
 		}
 		defer func() {
-			cleanup := context.WithoutCancel(ctx)
-			_, unlock := conn.ExecContext(cleanup, "UNLOCK TABLES")
-			_, reset := conn.ExecContext(cleanup, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", timeout))
-			if failed := errors.Join(unlock, reset); failed != nil {
-				err = errors.Join(err, failed, discard(conn))
-			}
+			err = errors.Join(err, cleanUp(ctx, conn, "UNLOCK TABLES", fmt.Sprintf("SET SESSION lock_wait_timeout = %d", timeout)))
 		}()
 		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", int(barrierWait.Seconds()))); err != nil {
 			return err

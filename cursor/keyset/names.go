@@ -21,6 +21,7 @@ var (
 	plainName = regexp.MustCompile(`^\s*` + identifier + `\s*$`)
 	nameParts = regexp.MustCompile(identifier)
 	oneTable  = regexp.MustCompile(`^\s*(` + identifier + `(?:\.` + identifier + `)?)(?:\s+(?:(?i:AS)\s+)?(` + identifier + `))?\s*$`)
+	direction = regexp.MustCompile(`(?is)^(.*\S)\s+(ASC|DESC)\s*$`)
 	qualified = regexp.MustCompile(`^\s*` + identifier + `(?:\.` + identifier + `)*\s*$`)
 )
 
@@ -62,6 +63,20 @@ func parseColumn(d *dialect, key string) (string, bool) {
 	}
 	parts := nameParts.FindAllString(key, -1)
 	return d.ident(parts[len(parts)-1]), true
+}
+
+// splitDirection takes the direction from a key column: "b DESC" is b, which goes down.
+func splitDirection(key string) (column string, down bool) {
+	if m := direction.FindStringSubmatch(key); m != nil {
+		return m[1], strings.EqualFold(m[2], "DESC")
+	}
+	return key, false
+}
+
+// normalDirections returns directions that say the same, where the first column goes up
+// unless desc is set.
+func normalDirections(down []bool, desc bool) ([]bool, bool) {
+	return relative(down), desc != down[0]
 }
 
 // unquote returns the name that an identifier stands for.

@@ -10,8 +10,8 @@ import (
 )
 
 // runRows is how many rows of an open page are read in one go. They are still in the
-// processor's cache when the loop gets them.
-const runRows = 64
+// processor's cache when the loop gets them. Tests make it smaller.
+var runRows = 128
 
 // An openPage is a page whose rows go to the loop while its statement is open.
 //
@@ -127,6 +127,19 @@ func (o *openPage[T, P]) closeSource() error {
 
 // Next implements [paging.Rest].
 func (o *openPage[T, P]) Next(ctx context.Context) ([]T, error) {
+	items, err := o.next(ctx)
+	if err != nil || !o.over || o.more || o.final != nil || len(items) == 0 {
+		return items, err
+	}
+	err = o.r.knowAgain(ctx) // before the stream ends
+	if bad := (*rowError)(nil); errors.As(err, &bad) {
+		o.final = bad.err
+		return items, nil
+	}
+	return items, err
+}
+
+func (o *openPage[T, P]) next(ctx context.Context) ([]T, error) {
 	if o.over {
 		return nil, nil
 	}
@@ -149,6 +162,12 @@ func (o *openPage[T, P]) Next(ctx context.Context) ([]T, error) {
 
 // accepted is accept where the statement may have failed.
 func (o *openPage[T, P]) accepted(batch []T) ([]T, error) {
+	if o.err != nil && o.budget.ctx.Err() == nil && timeLimit(o.err) != "" {
+		// The server's time was up for this page. Smaller ones go on behind it.
+		o.r.halve(o.count)
+		o.over, o.more = true, true
+		return nil, nil
+	}
 	if o.err != nil {
 		return nil, o.r.spec.explain(o.err)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,10 +31,11 @@ type sheet struct {
 	fail  func(ctx context.Context) (driver.Value, error) // the id's value, or the error
 	size  int                                             // bytes of a row beside its id
 
-	statements, open, conns int
-	since                   time.Time     // a statement is open
-	longest                 time.Duration // that one was
-	held                    int           // times that the loop's body ran while one was open
+	open    atomic.Int32 // statements
+	conns   int
+	since   time.Time     // a statement is open
+	longest time.Duration // that one was
+	held    int           // times that the loop's body ran while one was open
 }
 
 func (s *sheet) Connect(context.Context) (driver.Conn, error) {
@@ -68,10 +70,9 @@ func (c *sheetConn) QueryContext(ctx context.Context, text string, args []driver
 	}
 	limit, _ := strconv.Atoi(limitOf.FindStringSubmatch(text)[1])
 	ids = ids[:min(limit, len(ids))]
-	if s.open++; s.open == 1 {
+	if s.open.Add(1) == 1 {
 		s.since = time.Now()
 	}
-	s.statements++
 	return &sheetRows{s, ctx, ids}, nil
 }
 
@@ -83,7 +84,7 @@ type sheetRows struct {
 
 func (r *sheetRows) Columns() []string { return []string{"id", "text"} }
 func (r *sheetRows) Close() error {
-	if r.s.open--; r.s.open == 0 {
+	if r.s.open.Add(-1) == 0 {
 		r.s.longest = max(r.s.longest, time.Since(r.s.since))
 	}
 	return nil
@@ -119,12 +120,12 @@ type loopPace struct {
 
 // The states of a page: whole, streaming to its end, and taken over at different places.
 var paces = []loopPace{
-	{"whole", nil, cursor.PageConfig{Size: 100, Max: 100, Hold: -1}},
-	{"streaming", nil, cursor.PageConfig{Size: 100, Max: 100}},
-	{"streaming that grows", nil, cursor.PageConfig{Size: 70, Target: time.Second}},
-	{"taken in the first run", sleepAt(110, time.Second), cursor.PageConfig{Size: 100, Max: 100}},
-	{"taken in the second run", sleepAt(180, 150*time.Millisecond), cursor.PageConfig{Size: 100, Max: 100}},
-	{"taken little by little", func(int64) time.Duration { return 3 * time.Millisecond }, cursor.PageConfig{Size: 100, Max: 100}},
+	{"whole", nil, cursor.PageConfig{Size: 20, Max: 20, Hold: -1}},
+	{"streaming", nil, cursor.PageConfig{Size: 20, Max: 20}},
+	{"streaming that grows", nil, cursor.PageConfig{Size: 18, Target: time.Second}},
+	{"taken in the first run", sleepAt(22, time.Second), cursor.PageConfig{Size: 20, Max: 20}},
+	{"taken in the second run", sleepAt(33, 150*time.Millisecond), cursor.PageConfig{Size: 20, Max: 20}},
+	{"taken little by little", func(int64) time.Duration { return 11 * time.Millisecond }, cursor.PageConfig{Size: 20, Max: 20}},
 }
 
 func sleepAt(at int64, d time.Duration) func(int64) time.Duration {
@@ -136,7 +137,9 @@ func sleepAt(at int64, d time.Duration) func(int64) time.Duration {
 	}
 }
 
-const sheetRowsAll = 330 // more than three pages of 100
+const sheetRowsAll = 50 // more than two pages of 20, each longer than two runs
+
+func init() { runRows = 8 }
 
 func newSheet() *sheet {
 	s := &sheet{}
@@ -151,15 +154,19 @@ func (s *sheet) use(t *testing.T, pace loopPace, run func(ctx context.Context, t
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		db := sql.OpenDB(s)
-		l := &layout{dialect: &postgres, table: "t", alias: "t", info: &tableInfo{columns: []columnInfo{
-			{name: "id", primary: 1, format: "%s"}, {name: "text", format: "%s"}}}}
+		info := &tableInfo{columns: []columnInfo{{name: "id", primary: 1, format: "%s"}, {name: "text", format: "%s"}},
+			indexes: []indexInfo{{unique: true, columns: []indexColumn{{name: "id"}}}}}
+		d := postgres
+		d.session = nil // a sheet has no settings, and a catalog that never changes
+		d.describe = func(context.Context, Querier, tableName) (*tableInfo, error) { return info, nil }
+		l := &layout{dialect: &d, table: "t", alias: "t", info: info}
 		l.key = l.info.columns[:1]
 		l.choose(l.info.names())
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		run(ctx, &Table{db: db, from: "t", key: []string{"id"}, layout: l, Page: pace.page})
-		if n := db.Stats().InUse; n != 0 || s.open != 0 {
-			t.Errorf("%d connections are in use, %d statements open", n, s.open)
+		run(ctx, &Table{db: db, from: "t", key: []string{"id"}, down: []bool{false}, layout: l, Page: pace.page})
+		if n := db.Stats().InUse; n != 0 || s.open.Load() != 0 {
+			t.Errorf("%d connections are in use, %d statements open", n, s.open.Load())
 		}
 		if err := db.Close(); err != nil || s.conns != 0 {
 			t.Errorf("%d connections are open, %v", s.conns, err)
@@ -175,7 +182,7 @@ func (s *sheet) loop(ctx context.Context, pace loopPace, table *Table, body func
 		}
 		id := row.Key[0].(int64)
 		ids = append(ids, id)
-		if s.open > 0 {
+		if s.open.Load() > 0 {
 			s.held++
 		}
 		if pace.sleep != nil {
@@ -378,7 +385,7 @@ func TestOpenPageDuplicate(t *testing.T) {
 // TestOpenPageBytes ends pages by their bytes at different places.
 func TestOpenPageBytes(t *testing.T) {
 	for _, pace := range paces {
-		for bytes := 500; bytes < 40_000; bytes += 700 {
+		for bytes := 100; bytes < 8_000; bytes += 70 {
 			s := newSheet()
 			s.size = 50
 			s.use(t, pace, func(ctx context.Context, table *Table) {

@@ -3,6 +3,7 @@ package keyset
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -17,6 +18,7 @@ var postgres = dialect{
 	keyFormat:     "%s",
 	keyConversion: func(*sql.ColumnType) conversion { return asGiven },
 	compare:       compareRows,
+	session:       postgresSession,
 	argument:      func(v any, _ *sql.ColumnType) (any, error) { return v, nil },
 	param:         plainParam,
 	ident:         postgresIdent,
@@ -71,37 +73,59 @@ func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo
 	return info, nil
 }
 
+// postgresColumns reads the columns of a table. A domain is what it is over in the end. A
+// type that is not the server's own has its schema before it, so that its name is the same
+// whatever the search path is; a collation that an index has is named with the version that
+// the server has loaded, since another one may sort in another way.
 func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64) error {
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
-		var base string
-		if err := rows.Scan(&c.name, &c.typ, &base, &c.enum, &c.notNull, &c.primary); err != nil {
+		var base, typ, collation string
+		if err := rows.Scan(&c.name, &c.typ, &base, &c.composite, &c.notNull, &c.primary, &typ, &collation); err != nil {
 			return err
 		}
 		c.inexact = base == "float4" || base == "float8"
-		c.format = postgresFormat(base)
+		c.money = base == "money"
+		c.identity = strings.TrimSpace(typ + " " + collation)
+		c.format, c.conversion = postgresFormat(base)
 		info.columns = append(info.columns, c)
 		return nil
-	}, `SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype = 'e', a.attnotnull,
+	}, `WITH RECURSIVE bases (attnum, oid, depth) AS (
+			SELECT attnum, atttypid, 0 FROM pg_attribute WHERE attrelid = $1::int8::oid AND attnum > 0 AND NOT attisdropped
+			UNION ALL
+			SELECT b.attnum, t.typbasetype, b.depth + 1 FROM bases b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd')
+		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype = 'c', a.attnotnull,
 			COALESCE((SELECT k FROM pg_index i, generate_series(1, i.indnkeyatts) k
-				WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indkey[k-1] = a.attnum), 0)
+				WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indkey[k-1] = a.attnum), 0),
+			CASE WHEN n.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)
+				ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) || CASE WHEN a.atttypmod < 0 THEN '' ELSE '(' || a.atttypmod || ')' END END,
+			COALESCE((SELECT CASE WHEN c.collname = 'default' THEN (SELECT datcollate::text FROM pg_database WHERE datname = current_database())
+				ELSE c.collname::text END || CASE WHEN EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey))
+				THEN COALESCE(' ' || NULLIF(pg_collation_actual_version(c.oid), ''), '') ELSE '' END
+				FROM pg_collation c WHERE c.oid = a.attcollation), '')
 		FROM pg_attribute a
 			JOIN pg_type t ON t.oid = a.atttypid
-			JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+			JOIN pg_namespace n ON n.oid = t.typnamespace
+			JOIN (SELECT DISTINCT ON (attnum) attnum, oid FROM bases ORDER BY attnum, depth DESC) d ON d.attnum = a.attnum
+			JOIN pg_type b ON b.oid = d.oid
 		WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
 		ORDER BY a.attnum`, oid)
 }
 
-// postgresFormat returns how a Table selects a column: as it is where Go has the type,
-// otherwise as the server's text.
-func postgresFormat(typ string) string {
+// postgresFormat returns how a Table selects a column, and what it makes of the values: as
+// it is where the driver reads the type exactly, otherwise as the server's text. What
+// names an object in the catalog is read as its number, since its text depends on the
+// search path.
+func postgresFormat(typ string) (string, conversion) {
 	switch typ {
 	case "int2", "int4", "int8", "bool", "text", "varchar", "bpchar", "bytea", "float8", "timestamp", "timestamptz":
-		return "%s"
+		return "%s", asGiven
 	case "float4":
-		return "%s::text::float8" // 0.1 and not 0.10000000149011612
+		return "%s", asShortest // 0.1 and not 0.10000000149011612
+	case "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regrole", "regnamespace", "regconfig", "regdictionary", "regcollation":
+		return "%s::oid::text", asGiven
 	}
-	return "%s::text"
+	return "%s::text", asGiven
 }
 
 // postgresIndexes reads the B-tree indexes that are valid and not partial. A table with
@@ -143,18 +167,17 @@ func postgresIndexes(ctx context.Context, db Querier, info *tableInfo, oid int64
 // the table and lets no other begin to. The statement behind it sees what they
 // committed.
 func postgresBarrier(ctx context.Context, db Querier, table tableName, read func(Querier) error) error {
-	return withConn(ctx, db, func(conn *sql.Conn) error {
-		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-		if err != nil {
+	return withConn(ctx, db, func(conn *sql.Conn) (err error) {
+		if _, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 			return err
 		}
-		defer tx.Rollback() // it gives the lock back
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", barrierWait.Milliseconds())); err != nil {
+		defer func() { err = errors.Join(err, cleanUp(ctx, conn, "ROLLBACK")) }() // it gives the lock back
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", barrierWait.Milliseconds())); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+table.text+" IN SHARE MODE"); err != nil {
+		if _, err := conn.ExecContext(ctx, "LOCK TABLE "+table.text+" IN SHARE MODE"); err != nil {
 			return lockError(table, err)
 		}
-		return read(tx)
+		return read(conn)
 	})
 }

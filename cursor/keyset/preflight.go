@@ -10,8 +10,15 @@ import (
 // ErrKey says that rows cannot be read safely in the order of a key.
 var ErrKey = errors.New("keyset: the key does not fit")
 
+// ErrSession says that settings of the session would change what is read, and that this
+// package cannot see to it: it changes no session that is not its own.
+var ErrSession = errors.New("keyset: the session does not fit")
+
 // preflight looks whether a query can be read safely, before the first row.
 func (s *spec) preflight(ctx context.Context) error {
+	if err := s.session(ctx); err != nil {
+		return s.explain(err)
+	}
 	table, single := parseFrom(s.dialect, s.from)
 	if !single {
 		return s.checkUnknown(ctx)
@@ -43,6 +50,12 @@ func (s *spec) checkKey(ctx context.Context, info *tableInfo) error {
 			return s.badKey("%s is a floating point number (%s), and two that print alike may differ; use an exact type", name, c.typ)
 		case c.enum:
 			return s.badKey("%s is an ENUM or SET (%s), which is sorted in one way and compared in another; use a text or number", name, c.typ)
+		case c.padded:
+			return s.badKey("%s is a %s under a NOPAD collation (%s), which is sorted padded with blanks and compared without; use a VARCHAR, or a collation that pads", name, c.typ, c.identity)
+		case c.composite:
+			return s.badKey("%s is a row of its own (%s), and no such value can be compared with; use the columns that are in it", name, c.typ)
+		case c.money:
+			return s.badKey("%s is money, whose text is in the currency of the session; use a numeric", name)
 		case !info.view && !c.notNull && !c.maybe:
 			return s.badKey("%s may be NULL, and no row comes after NULL; declare it NOT NULL", name)
 		}
@@ -57,11 +70,11 @@ func (s *spec) checkKey(ctx context.Context, info *tableInfo) error {
 	if info.view {
 		return nil
 	}
-	columns := strings.Join(key, ", ")
+	columns := strings.Join(withDirections(key, s.down), ", ")
 	if !info.isUnique(key) {
 		return s.badKey("(%s) is not unique: no unique index has these columns only; add the columns of the primary key", columns)
 	}
-	if !info.isOrdered(key) {
+	if !info.isOrdered(key, s.down) {
 		return s.badKey("no index begins with (%s) in this order, so that each page would sort the whole table; CREATE INDEX … (%[1]s), or choose a key that has one", columns)
 	}
 	return nil
@@ -97,4 +110,15 @@ func (s *spec) checkUnknown(ctx context.Context) error {
 // badKey says why the key does not fit.
 func (s *spec) badKey(format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrKey, s.from, fmt.Sprintf(format, args...))
+}
+
+// withDirections returns the columns of a key, with DESC behind those that go down.
+func withDirections(key []string, down []bool) []string {
+	all := make([]string, len(key))
+	for i, k := range key {
+		if all[i] = k; down[i] {
+			all[i] += " DESC"
+		}
+	}
+	return all
 }

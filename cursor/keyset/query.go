@@ -47,7 +47,10 @@ type Query[T, P any] struct {
 
 	// Key lists the columns that the rows are ordered by. Together they must be
 	// unique, each must be NOT NULL, and an index must begin with them in this order.
-	// [Query.Preflight] looks whether that is so.
+	// [Query.Preflight] looks whether that is so. A column may have DESC behind it,
+	// where the index has it the other way round than the others: "a", "b DESC". Pages
+	// of such a key read a group of rows that are equal in the first column from its
+	// beginning in PostgreSQL and SQLite, so such groups should be small there.
 	Key []string
 
 	// Desc reads from the highest key to the lowest.
@@ -66,7 +69,9 @@ type Query[T, P any] struct {
 	// see [cursor.PageConfig]. nil means that it is not known.
 	Bytes func(T) int
 
-	// Until is the last position to include. nil means that the end is the end.
+	// Until is the last position to include. nil means that the end is the end. With
+	// Page.Follow the stream ends when a row at or behind Until is there and all before it
+	// have come; where that row is deleted before it was seen, the next one behind it does.
 	Until *P
 
 	// Hint is an index hint, put behind From: FORCE INDEX (PRIMARY) for MySQL,
@@ -97,9 +102,12 @@ type Range[P any] struct{ After, Until *P }
 //
 // Stream looks one row past each page, or, where rows are large, for another
 // one at its last position: two rows with the same position end the stream with
-// [cursor.ErrDuplicateKey], and neither is handed over. Positions that the database does
+// [cursor.ErrDuplicateKey], and neither is handed over. Where no index proves that the key
+// is unique, the database is asked for rows of a page whose keys are equal to it. Positions that the database does
 // not find again, such as times that the driver writes in another form than the stored
-// one, end it with [ErrPosition]. An error of Scan is final and comes after the rows
+// one, end it with [ErrPosition], and a key whose type or collation has changed meanwhile
+// with [cursor.ErrMismatch]. A page that the server ends by its time limit
+// (statement_timeout, max_statement_time) is read in halves. An error of Scan is final and comes after the rows
 // before it. It panics where a field that it needs is missing, or where P does not
 // fit Key.
 //
@@ -115,18 +123,18 @@ func (q Query[T, P]) Stream(ctx context.Context, after *P) iter.Seq2[T, error] {
 
 // reader returns what reads the pages of one loop.
 func (q *Query[T, P]) reader(spec *spec) *reader[T, P] {
-	return &reader[T, P]{spec: spec, position: q.Position, equal: paging.EqualFor[P](), bytes: q.Bytes,
-		open: func(ctx context.Context, text string, args []any) (source[T], error) {
-			return openSQL(ctx, spec, q.Scan, q.Bytes, text, args)
-		}}
+	rows := &sqlReader[T]{spec: spec, scan: q.Scan, bytes: q.Bytes}
+	return &reader[T, P]{spec: spec, position: q.Position, equal: paging.EqualFor[P](), bytes: q.Bytes, open: rows.open, free: rows.free}
 }
 
 // Preflight looks whether the query can be read safely, before the first row. It
 // runs the query for one row, and where From is one table it asks the catalog. The
-// error Is [ErrKey] where a column of the key may be NULL, is a floating point
-// number, an ENUM or a SET, where the key is not unique, or where no index begins
+// error Is [ErrKey] where a column of the key may be NULL, is of a type that cannot be
+// trusted (floating point, money, a composite; ENUM, SET, and CHAR under a NOPAD collation
+// in MySQL and MariaDB), where the key is not unique, or where no index begins
 // with its columns in this order. Partial indexes, indexes on expressions and those
-// of another collation do not count.
+// of another collation do not count. It Is [ErrSession] where settings of the session
+// would change what is read.
 //
 // What it cannot tell: of a join, a view, or a key with an expression no catalog
 // says whether it is unique and indexed. There it looks for a NULL in the rows that
@@ -192,8 +200,20 @@ func (q Query[T, P]) Split(ctx context.Context, n int) ([]Range[P], error) {
 // An argument counts with its value and kind: the integer 1 and the text "1" are
 // different, int and int64 are not. It panics where an argument has no value that
 // is the same in every process, such as a function or a channel.
+//
+// Where From is one table, the types and collations of the key's columns belong to it,
+// since rows have another order when they change: the catalog is asked for them, under a
+// time limit of 10 s. Without DB it is not asked.
 func (q Query[T, P]) Fingerprint() string {
-	return fingerprint(q.From, q.Where, q.Select, q.Desc, q.Key, q.Args)
+	text := fingerprint(q.From, q.Where, q.Select, q.Desc, q.Key, q.Args)
+	if q.DB == nil || q.Dialect == nil {
+		return text
+	}
+	s := &spec{db: q.DB, dialect: q.Dialect.dialect(), from: q.From, key: make([]string, len(q.Key))}
+	for i, k := range q.Key {
+		s.key[i], _ = splitDirection(k)
+	}
+	return text + s.keySuffix()
 }
 
 // spec returns what the query's statements are made of. It panics where the query
@@ -223,12 +243,17 @@ func (q *Query[T, P]) spec() *spec {
 		fail(wrong)
 	}
 	checkPage("keyset.Query", q.Page)
+	key, down := make([]string, len(q.Key)), make([]bool, len(q.Key))
+	for i, k := range q.Key {
+		key[i], down[i] = splitDirection(k)
+	}
+	down, desc := normalDirections(down, q.Desc)
 	columns := q.Select
 	if columns == "" {
 		columns = "*"
 	}
 	return &spec{
 		stage: "keyset.Query", db: q.DB, dialect: q.Dialect.dialect(),
-		columns: columns, from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: q.Key, desc: q.Desc,
+		columns: columns, from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: key, down: down, desc: desc,
 	}
 }

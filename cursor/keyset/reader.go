@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -44,37 +45,72 @@ type reader[T, P any] struct {
 	bytes    func(T) int // nil where they are not known
 	reuse    bool        // the rows in a request's buffer lend their memory
 	open     func(ctx context.Context, text string, args []any) (source[T], error)
+	free     func() // at the end of the loop
 
 	prepared bool
 	checked  bool // a position has been found again
+	known    bool // the catalog has been asked about the key, where that is needed
+	moved    bool // rows have come since the catalog was asked
 	fit      int  // rows of a page as their bytes allow, 0 if they do not matter
 	largest  int  // rows that a page has had
+
+	tried     int  // rows of the page that was last asked for
+	most      int  // rows of a page as the server's time limit allows, 0 if that does not matter
+	good      int  // pages that were read since then
+	replanned bool // the page is read again since the server has asked for it
+	ending    bool // all rows up to until have come, or come with the next pages
 }
 
 // fetch reads a page, or its first rows where it is open. What more tries would not mend
 // is in the page's Err.
 func (r *reader[T, P]) fetch(ctx context.Context, req paging.Request[T, P]) (paging.Page[T, P], error) {
-	pg, err := r.read(ctx, req)
-	if err != nil {
+	var first error
+	for {
+		pg, err := r.read(ctx, req)
+		if err == nil {
+			r.grow()
+			return pg, nil
+		}
+		if state, _ := errorCode(err); first != nil && state == "25P02" {
+			err = first // it was in a transaction, which ended with that
+		}
+		if r.mend(ctx, err) {
+			first = err
+			continue
+		}
+		if state, number := errorCode(err); r.known && (state != "" || number != 0) {
+			// The server may have no way to compare a position with the key's new type.
+			if bad := (*rowError)(nil); errors.As(r.knowAgain(ctx), &bad) {
+				return refused(paging.Page[T, P]{}, &rowError{fmt.Errorf("%w (%w)", bad.err, err)})
+			}
+		}
 		return pg, r.spec.explain(err)
 	}
-	return pg, nil
 }
 
 func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg paging.Page[T, P], err error) {
 	if err := r.prepare(ctx); err != nil {
+		return refused(pg, err)
+	}
+	ending, err := r.isEnding(ctx)
+	if err != nil {
 		return pg, err
 	}
-	rows, limit := req.Limit+1, req.Limit // one past the page: it may have the position of the last
+	limit := min(req.Limit, math.MaxInt-1)
+	if r.most > 0 {
+		limit = min(limit, r.most)
+	}
+	rows := limit + 1 // one past the page: it may have the position of the last
 	if r.fit > 0 && r.fit <= limit {
 		rows, limit = r.fit, r.fit // a row is too much to be read for its position only
 	}
+	r.tried = limit
 	text, args, err := pageSQL(r.spec, req.After, r.until, rows)
 	if err != nil {
 		pg.Err = err
 		return pg, nil
 	}
-	open := req.Open && r.checked && rows > limit && limit > runRows
+	open := req.Open && r.checked && r.known && r.spec.facts.unique && rows > limit && limit > runRows
 	budget := r.budget(rows)
 	stmt, stop := ctx, context.CancelFunc(func() {})
 	if open {
@@ -117,12 +153,15 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		return pg, err
 	}
 	if open && more && !budget.full {
-		kept = false
+		kept, r.moved = false, true
 		return r.openPage(req, pg.Items, src, budget, limit)
 	}
 	closed = true
 	if err := src.close(); err != nil && !budget.full { // nothing of the rest is wanted where it is full
 		return pg, err
+	}
+	if err := r.know(ctx, req.After != nil); err != nil {
+		return refused(pg, err)
 	}
 	r.largest = max(r.largest, len(pg.Items))
 	past := len(pg.Items) > limit
@@ -132,7 +171,28 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	if pg.Last != nil {
 		*pg.Last = r.own(*pg.Last)
 	}
-	return pg, r.checkPosition(ctx, &pg, req.After, !past)
+	if err := r.checkPosition(ctx, &pg, req.After, !past); err != nil {
+		return pg, err
+	}
+	if err := r.checkUnique(ctx, &pg, req.After); err != nil {
+		return pg, err
+	}
+	pg.Done = ending && !pg.More
+	r.moved = r.moved || len(pg.Items) > 0
+	if r.moved && req.After != nil && !pg.More && pg.Err == nil {
+		return refused(pg, r.knowAgain(ctx))
+	}
+	return pg, nil
+}
+
+// refused returns a page without rows where an error is final.
+func refused[T, P any](pg paging.Page[T, P], err error) (paging.Page[T, P], error) {
+	if bad := (*rowError)(nil); errors.As(err, &bad) {
+		pg.Last = nil
+		pg.Fail(0, bad.err)
+		return pg, nil
+	}
+	return pg, err
 }
 
 // own returns a position that keeps when its row's memory is used again.
@@ -170,6 +230,26 @@ func (r *reader[T, P]) room(buf []T, rows int) []T {
 	return buf
 }
 
+// isEnding reports whether a stream that follows its table has an end, since a row at or
+// behind until is there: then what comes before it is there, too. It is asked before a page
+// is read, so that the page has all of that.
+func (r *reader[T, P]) isEnding(ctx context.Context) (bool, error) {
+	if r.page.Follow == 0 || r.until == nil || r.ending {
+		return r.ending, nil
+	}
+	s := r.spec
+	st := &statement{s.dialect, slices.Clone(s.args)}
+	op := ">="
+	if s.desc {
+		op = "<="
+	}
+	there, err := compareKey(s, st, r.until, op)
+	if err == nil {
+		r.ending, err = queryAny(ctx, s.db, s.source("1")+s.condition(there)+" LIMIT 1", st.args...)
+	}
+	return r.ending, err
+}
+
 // checkPosition makes sure that the position of a row leads back to the row. It
 // does so once a loop, and for each page where the database compares values of any
 // type with each other: one odd value would end the stream early there. Where
@@ -181,8 +261,13 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P],
 	if pg.Last == nil || !last && r.checked && (!s.dialect.mixesTypes || s.layout != nil) {
 		return nil
 	}
-	pos := pg.Last
-	for range 3 {
+	pos, before := pg.Last, after
+	if n := len(pg.Items); n > 1 {
+		p := r.own(r.position(pg.Items[n-2]))
+		before = &p
+	}
+	missed := 0
+	for range positionTries {
 		found, err := r.count(ctx, pos)
 		if err != nil {
 			return err
@@ -195,16 +280,31 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P],
 			r.checked = true
 			return nil
 		}
-		// The row may have been deleted since. Try another one, read just now.
-		if pos, err = r.first(ctx, after); pos == nil || err != nil {
+		// The row may have been deleted since. Where it is read again, it has not.
+		again, err := r.first(ctx, before)
+		if err == nil && again == nil && before != after { // it may not lead anywhere either
+			before = after
+			again, err = r.first(ctx, before)
+		}
+		if err != nil || again == nil {
 			return err
 		}
+		if missed++; !r.equal(*pos, *again) {
+			missed = 0
+		}
+		if pos = again; missed == 2 {
+			pg.Last = nil
+			pg.Fail(0, fmt.Errorf("%w: %s has no row where (%s) is (%s); Position must return the key as it is stored, "+
+				"so select the key unconverted and scan it into types that keep every digit and byte",
+				ErrPosition, s.from, strings.Join(s.key, ", "), paging.Clip(*pos)))
+			return nil
+		}
 	}
-	pg.Fail(0, fmt.Errorf("%w: %s has no row where (%s) is (%s); Position must return the key as it is stored, "+
-		"so select the key unconverted and scan it into types that keep every digit and byte",
-		ErrPosition, s.from, strings.Join(s.key, ", "), paging.Clip(*pos)))
-	return nil
+	return nil // rows are deleted as fast as they are read; a later page tells
 }
+
+// positionTries is how many rows are looked for that may have been deleted meanwhile.
+const positionTries = 100
 
 // count returns how many rows there are at a position, 2 for any more.
 func (r *reader[T, P]) count(ctx context.Context, pos *P) (n int, err error) {

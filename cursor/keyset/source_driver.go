@@ -138,16 +138,16 @@ func (s *driverSource) readRows(ctx context.Context, items []Row, max int, b *bu
 			}
 			return items, false, err
 		}
-		var old Row
-		if n := len(items); s.reuse && n < cap(items) {
-			old = items[:n+1][n]
+		n := len(items)
+		if n == cap(items) {
+			items = append(items, Row{})
 		}
-		row, err := l.convert(s.dest, old, &s.slab)
+		items = items[:n+1] // what was there may lend its memory
+		size, err := l.convert(&items[n], s.dest, s.reuse, &s.slab)
 		if err != nil {
-			return items, false, s.spec.badRow(err)
+			return items[:n], false, s.spec.badRow(err)
 		}
-		items = append(items, row)
-		if b.max > 0 && b.add(rowBytes(row)) {
+		if b.max > 0 && b.add(size) {
 			return items, true, nil
 		}
 	}

@@ -112,9 +112,10 @@ func (f *faulty) table(t *testing.T) (*Table, *sql.DB) {
 	})
 	l := &layout{dialect: &postgres, table: "t", alias: "t", info: &tableInfo{columns: []columnInfo{
 		{name: "id", primary: 1, format: "%s"}, {name: "name", format: "%s", conversion: asBytes}}}}
+	l.info.indexes = []indexInfo{{unique: true, columns: []indexColumn{{name: "id"}}}}
 	l.key = l.info.columns[:1]
 	l.choose(l.info.names())
-	return &Table{db: db, from: "t", key: []string{"id"}, layout: l}, db
+	return &Table{db: db, from: "t", key: []string{"id"}, down: []bool{false}, layout: l}, db
 }
 
 // drain returns what a stream has, as text, and its error.
@@ -177,6 +178,9 @@ func TestDirectNotPossible(t *testing.T) {
 		}
 		defer tx.Rollback()
 		q.db = tx
+		d := postgres
+		d.session = nil // the driver has no settings
+		q.layout.dialect = &d
 		rows, err := drain(t.Context(), q, nil)
 		wantAll(t, rows, err)
 	})

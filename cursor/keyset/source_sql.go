@@ -18,13 +18,52 @@ type sqlSource[T any] struct {
 	begun bool
 }
 
-// openSQL runs a statement.
-func openSQL[T any](ctx context.Context, spec *spec, scan func(*sql.Rows) (T, error), bytes func(T) int, text string, args []any) (source[T], error) {
-	rows, err := spec.db.QueryContext(ctx, text, args...)
+// A sqlReader runs the statements of one loop through package sql.
+type sqlReader[T any] struct {
+	spec  *spec
+	scan  func(*sql.Rows) (T, error)
+	bytes func(T) int
+	text  string    // of the last statement
+	stmt  *sql.Stmt // it, where it has been prepared
+}
+
+// open runs a statement. Where the driver would prepare it each time, it is prepared once
+// for all pages after the first that have the same text.
+func (r *sqlReader[T]) open(ctx context.Context, text string, args []any) (source[T], error) {
+	rows, err := r.query(ctx, text, args)
 	if err != nil {
 		return nil, err
 	}
-	return &sqlSource[T]{rows: rows, spec: spec, scan: scan, bytes: bytes}, nil
+	return &sqlSource[T]{rows: rows, spec: r.spec, scan: r.scan, bytes: r.bytes}, nil
+}
+
+func (r *sqlReader[T]) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
+	if text != r.text {
+		r.free()
+		r.text = text
+	} else if db, ok := r.spec.db.(preparer); ok && r.stmt == nil && r.spec.dialect.prepares {
+		stmt, err := db.PrepareContext(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		r.stmt = stmt
+	}
+	if r.stmt != nil {
+		return r.stmt.QueryContext(ctx, args...)
+	}
+	return r.spec.db.QueryContext(ctx, text, args...)
+}
+
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// free ends what was prepared.
+func (r *sqlReader[T]) free() {
+	if r.stmt != nil {
+		r.stmt.Close()
+		r.stmt = nil
+	}
 }
 
 func (s *sqlSource[T]) read(ctx context.Context, items []T, max int, b *budget) ([]T, bool, error) {

@@ -54,10 +54,7 @@ func part(count int64, i, n int) int64 {
 // countRows returns how many rows there are up to a position.
 func countRows[P any](ctx context.Context, s *spec, until *P) (int64, error) {
 	st := &statement{s.dialect, slices.Clone(s.args)}
-	op := "<="
-	if s.desc {
-		op = ">="
-	}
+	_, op := s.operators()
 	upTo, err := compareKey(s, st, until, op)
 	if err != nil {
 		return 0, err

@@ -15,6 +15,7 @@ var sqlite = dialect{
 	name:          "sqlite",
 	quote:         sqliteMark,
 	lazy:          true,
+	prepares:      true,
 	mixesTypes:    true,
 	storedKeys:    true,
 	keyFormat:     "+%s", // the stored value, whatever the column is declared as
@@ -75,6 +76,7 @@ func sqliteTable(ctx context.Context, db Querier, table tableName) (*tableInfo, 
 		return nil, err
 	}
 	addRowid(info, withoutRowid)
+	sqliteIdentity(info)
 	return info, nil
 }
 
@@ -126,18 +128,18 @@ func sqliteIndexes(ctx context.Context, db Querier, info *tableInfo, schema, nam
 	var indexes []indexInfo
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		var x indexInfo
-		var column sql.NullString
+		var column, collation sql.NullString
 		var desc, key bool
-		if err := rows.Scan(&x.name, &x.unique, &x.primary, &column, &desc, &key); err != nil {
+		if err := rows.Scan(&x.name, &x.unique, &x.primary, &column, &desc, &key, &collation); err != nil {
 			return err
 		}
 		if n := len(indexes); n == 0 || indexes[n-1].name != x.name {
 			indexes = append(indexes, x)
 		}
 		last := &indexes[len(indexes)-1]
-		last.columns = append(last.columns, indexColumn{name: column.String, desc: desc, extra: !key})
+		last.columns = append(last.columns, indexColumn{name: column.String, desc: desc, extra: !key, collation: collation.String})
 		return nil
-	}, `SELECT l.name, l."unique", l.origin = 'pk', CASE WHEN x.cid = -1 THEN 'rowid' WHEN x.cid = -2 THEN NULL ELSE x.name END, x."desc", x.key
+	}, `SELECT l.name, l."unique", l.origin = 'pk', CASE WHEN x.cid = -1 THEN 'rowid' WHEN x.cid = -2 THEN NULL ELSE x.name END, x."desc", x.key, x.coll
 		FROM pragma_index_list(?, ?) l, pragma_index_xinfo(l.name, ?) x
 		WHERE NOT l.partial ORDER BY l.seq, x.seqno`, name, schema, schema)
 	if err != nil {
@@ -157,9 +159,10 @@ func sqliteIndexes(ctx context.Context, db Querier, info *tableInfo, schema, nam
 
 // sameCollation reports whether an index has whole columns, compared as the table
 // compares them. No catalog tells the collation of a column, but the planner uses
-// an index for equality only where the two agree.
+// an index for equality only where the two agree. A collation that this connection does
+// not have makes an index that cannot be used.
 func sameCollation(ctx context.Context, db Querier, table string, x indexInfo) (bool, error) {
-	var conditions []string
+	var conditions, names []string
 	for _, c := range x.columns {
 		if c.extra {
 			continue
@@ -168,6 +171,7 @@ func sameCollation(ctx context.Context, db Querier, table string, x indexInfo) (
 			return false, nil // an expression
 		}
 		conditions = append(conditions, sqliteQuote(c.name)+" = ?")
+		names = append(names, c.name+"=?")
 	}
 	args := make([]any, len(conditions))
 	for i := range args {
@@ -178,10 +182,26 @@ func sameCollation(ctx context.Context, db Querier, table string, x indexInfo) (
 		var id, parent, unused int
 		return rows.Scan(&id, &parent, &unused, &plan)
 	}, "EXPLAIN QUERY PLAN SELECT 1 FROM "+table+" INDEXED BY "+sqliteQuote(x.name)+" WHERE "+strings.Join(conditions, " AND "), args...)
-	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "no query solution") {
+	if err != nil && ctx.Err() == nil && (strings.Contains(err.Error(), "no query solution") || strings.Contains(err.Error(), "no such collation sequence")) {
 		return false, nil
 	}
-	return strings.Count(plan, "=?") == len(conditions), err
+	return strings.HasSuffix(plan, "("+strings.Join(names, " AND ")+")"), err
+}
+
+// sqliteIdentity says of each column how it is compared: by its affinity and, as the
+// indexes have it, by its collation.
+func sqliteIdentity(info *tableInfo) {
+	for i := range info.columns {
+		c := &info.columns[i]
+		c.identity = c.typ
+		for _, x := range info.indexes {
+			for _, has := range x.columns {
+				if has.name == c.name && has.collation != "" {
+					c.identity = strings.TrimSpace(c.typ + " " + has.collation)
+				}
+			}
+		}
+	}
 }
 
 // addRowid makes an index of the rowid, by which a table is sorted that is not
@@ -230,16 +250,13 @@ func sqliteBarrier(ctx context.Context, db Querier, _ tableName, read func(Queri
 			if err := setPragma(ctx, conn, "busy_timeout", int(barrierWait.Milliseconds())); err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, setPragma(context.WithoutCancel(ctx), conn, "busy_timeout", 0)) }()
+			defer func() { err = errors.Join(err, cleanUp(ctx, conn, "PRAGMA busy_timeout = 0")) }()
 		}
 		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 			return err
 		}
-		err = read(conn)
-		if _, rollback := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); rollback != nil {
-			err = errors.Join(err, rollback, discard(conn))
-		}
-		return err
+		defer func() { err = errors.Join(err, cleanUp(ctx, conn, "ROLLBACK")) }()
+		return read(conn)
 	})
 }
 

@@ -20,8 +20,19 @@ type spec struct {
 	hint    string
 	args    []any
 	key     []string
+	down    []bool // for each column of the key, whether it goes down where the others go up
 	desc    bool
-	layout  *layout // of a Table; nil of a Query
+	layout  *layout   // of a Table; nil of a Query
+	facts   *keyFacts // nil as long as the catalog has not been asked
+
+	// owned says that db is in a transaction of this package's own.
+	owned bool
+
+	// What the session's settings would change is read under settings of the statement's
+	// own: prefix stands before its SELECT, and pin among its conditions.
+	sessionKnown bool
+	prefix, pin  string
+	zone         string // of the session, where the dialect cares
 
 	keyColumns []string          // the key, qualified where that is possible
 	keyTypes   []*sql.ColumnType // nil where the dialect does not need them
@@ -29,12 +40,35 @@ type spec struct {
 
 // prepare finds out how the key columns stand in statements. It asks the database for
 // their types where the dialect needs them.
-func (s *spec) prepare(ctx context.Context) (err error) {
-	s.keyColumns = s.qualifiedKey()
-	if s.dialect.needsTypes {
-		s.keyTypes, err = s.columnTypes(ctx, strings.Join(s.keyColumns, ", "))
+func (s *spec) prepare(ctx context.Context) error {
+	if err := s.session(ctx); err != nil {
+		return err
 	}
-	return err
+	s.keyColumns = s.qualifiedKey()
+	if !s.dialect.needsTypes {
+		return nil
+	}
+	types, err := s.columnTypes(ctx, strings.Join(s.keyColumns, ", "))
+	if err != nil {
+		return err
+	}
+	if err := s.checkZone(types); err != nil {
+		return err
+	}
+	s.keyTypes = types
+	return nil
+}
+
+// session makes what is read independent of the session's settings, or refuses it.
+func (s *spec) session(ctx context.Context) error {
+	if s.sessionKnown || s.dialect.session == nil {
+		return nil
+	}
+	if err := s.dialect.session(ctx, s); err != nil {
+		return err
+	}
+	s.sessionKnown = true
+	return nil
 }
 
 // keyType returns the type of the ith key column, nil if it is not known.
@@ -87,9 +121,13 @@ func (s *spec) pooled() bool {
 	return ok
 }
 
-// explain adds to an error what was being done.
-func (s *spec) explain(err error) error {
-	return fmt.Errorf("keyset: read %s: %w", s.from, err)
+// sharesPool reports whether each statement may run on another connection of a pool, which
+// may be behind a type of the user's. Such a statement is a transaction of its own.
+func (s *spec) sharesPool() bool {
+	_, ok := s.db.(interface {
+		Conn(context.Context) (*sql.Conn, error)
+	})
+	return ok
 }
 
 // source returns what stands between SELECT and WHERE.
@@ -97,17 +135,20 @@ func (s *spec) source(columns string) string {
 	hint := strings.TrimSpace(s.hint)
 	switch {
 	case hint == "":
-		return "SELECT " + columns + " FROM " + s.from
+		return s.prefix + "SELECT " + columns + " FROM " + s.from
 	case strings.HasPrefix(hint, "/*"):
-		return "SELECT " + hint + " " + columns + " FROM " + s.from
+		return s.prefix + "SELECT " + hint + " " + columns + " FROM " + s.from
 	}
-	return "SELECT " + columns + " FROM " + s.from + " " + hint
+	return s.prefix + "SELECT " + columns + " FROM " + s.from + " " + hint
 }
 
 // condition joins the user's condition and ours. The line break ends a comment that
 // the user's condition may end with.
 func (s *spec) condition(ours ...string) string {
 	var all []string
+	if s.pin != "" {
+		all = append(all, s.pin)
+	}
 	if strings.TrimSpace(s.where) != "" {
 		all = append(all, "("+s.where+"\n)")
 	}
@@ -144,10 +185,7 @@ func pageSQL[P any](s *spec, after, until *P, limit int) (string, []any, error) 
 // the first skip rows.
 func orderedSQL[P any](s *spec, columns string, after, until *P, desc bool, limit, skip int) (string, []any, error) {
 	st := &statement{s.dialect, slices.Clone(s.args)}
-	behind, upTo := ">", "<="
-	if s.desc {
-		behind, upTo = "<", ">="
-	}
+	behind, upTo := s.operators()
 	low, err := compareKey(s, st, after, behind)
 	if err != nil {
 		return "", nil, err
@@ -156,11 +194,20 @@ func orderedSQL[P any](s *spec, columns string, after, until *P, desc bool, limi
 	if err != nil {
 		return "", nil, err
 	}
-	text := s.source(columns) + s.condition(low, high) + " ORDER BY " + order(s.keyColumns, desc) + " LIMIT " + strconv.Itoa(limit)
+	text := s.source(columns) + s.condition(low, high) + " ORDER BY " + s.order(desc) + " LIMIT " + strconv.Itoa(limit)
 	if skip > 0 {
 		text += " OFFSET " + strconv.Itoa(skip)
 	}
 	return text, st.args, nil
+}
+
+// operators returns what compares a key that is behind a position, and one that is at
+// most at it.
+func (s *spec) operators() (behind, upTo string) {
+	if s.desc {
+		return "<", ">="
+	}
+	return ">", "<="
 }
 
 // compareKey returns the comparison of the key with a position, "" for none, and
@@ -179,18 +226,24 @@ func compareKey[P any](s *spec, st *statement, pos *P, op string) (string, error
 		}
 	}
 	value := func(i int) string { return s.dialect.param(st.arg(values[i]), s.keyType(i)) }
-	if op == "=" {
+	switch {
+	case op == "=":
 		return compareRows(s.keyColumns, op, value), nil
+	case slices.Contains(s.down, true):
+		return compareMixed(s.keyColumns, s.down, op, value), nil
 	}
 	return s.dialect.compare(s.keyColumns, op, value), nil
 }
 
 // order returns the list for ORDER BY.
-func order(columns []string, desc bool) string {
-	if desc {
-		return strings.Join(columns, " DESC, ") + " DESC"
+func (s *spec) order(desc bool) string {
+	list := slices.Clone(s.keyColumns)
+	for i := range list {
+		if s.down[i] != desc {
+			list[i] += " DESC"
+		}
 	}
-	return strings.Join(columns, ", ")
+	return strings.Join(list, ", ")
 }
 
 // keyList returns the select list of the key columns.
@@ -211,7 +264,7 @@ func (s *spec) keyConversions() []conversion {
 	for i := range all {
 		all[i] = s.dialect.keyConversion(s.keyType(i))
 		if s.layout != nil {
-			all[i] = s.layout.columns[s.layout.keyAt[i]].conversion
+			all[i] = s.layout.conversions[s.layout.keyAt[i]]
 		}
 	}
 	return all

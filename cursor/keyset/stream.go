@@ -64,9 +64,12 @@ func holdOf(c cursor.PageConfig) time.Duration {
 func stream[T, P any](ctx context.Context, spec *spec, page cursor.PageConfig, after, until *P, newReader func(*spec) *reader[T, P]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		spec := *spec // of this loop
+		if !spec.sharesPool() {
+			page.Prefetch = 0 // a connection serves one statement at a time, and the body's may be open
+		}
 		r := newReader(&spec)
 		r.until, r.page = until, page
-		p := paging.Pager[T, P]{After: after, Config: pageConfig(page, spec.streams()), Fetch: r.fetch, Reuse: true, Keep: r.reuse}
+		p := paging.Pager[T, P]{After: after, Config: pageConfig(page, spec.streams()), Fetch: r.fetch, Reuse: true, Keep: r.reuse, Free: r.free}
 		p.Stream(ctx)(yield)
 	}
 }
@@ -82,6 +85,7 @@ func (s *spec) streams() bool {
 func firstPage[T, P any](ctx context.Context, spec *spec, until *P, newReader func(*spec) *reader[T, P]) error {
 	r := newReader(spec)
 	r.until = until
+	defer r.free()
 	pg, err := r.fetch(ctx, paging.Request[T, P]{Limit: 1})
 	if err != nil {
 		return err

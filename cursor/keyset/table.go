@@ -28,8 +28,9 @@ type Row struct {
 //
 // Values come as the database has them: integers as int64 (uint64 above that),
 // text as string, binary data as []byte, and types that Go lacks as the
-// database's text for them: decimals, UUIDs, dates, intervals, JSON, arrays.
-// Times come as time.Time from PostgreSQL's timestamp types (44 BC is the year -43,
+// database's text for them: decimals, UUIDs, dates, intervals, JSON, arrays, and the
+// number of what names an object of PostgreSQL's catalog (regclass). That text is the same
+// in every session: dates are ISO, and a TIMESTAMP of MariaDB is in UTC. Times come as time.Time from PostgreSQL's timestamp types (44 BC is the year -43,
 // and infinity is text), and as the stored or printed text from SQLite and MariaDB,
 // whatever the driver is told to make of them. BIT of MariaDB is an integer.
 //
@@ -39,7 +40,7 @@ type Table struct {
 	Where string // as in Query: a condition, or "" for all rows
 	Args  []any  // the values of its placeholders
 	Desc  bool   // from the highest key to the lowest
-	Until *Key   // the last position to include; nil means that the end is the end
+	Until *Key   // as in Query: the last position to include; nil means that the end is the end
 	Hint  string // as in Query: an index hint
 
 	// Page says how pages are read.
@@ -53,13 +54,16 @@ type Table struct {
 	db     Querier
 	from   string
 	key    []string // as statements have it
+	down   []bool   // which columns of the key go down
 	layout *layout
 }
 
 // OpenTable looks a table or a view up in the catalog. name is "schema.table" where it
 // is not in the schema in use. The columns of the key may be given; otherwise it is the
 // table's primary key. For a view they must be. name and key are names, not SQL: they
-// are quoted. SQLite's rowid may be given as the key; where it has no INTEGER PRIMARY
+// are quoted. Where the index of the key has its columns in different directions, such as
+// PRIMARY KEY (a, b DESC), the rows come in that order; a column of the key may also be
+// given with DESC behind its name. SQLite's rowid may be given as the key; where it has no INTEGER PRIMARY
 // KEY as its name, VACUUM may number the rows anew.
 //
 // It is an error where there is no such table or column, and where the table has no
@@ -83,13 +87,26 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 	}
 	l := &layout{dialect: d.dialect(), alias: table.alias, table: name, info: info}
 	t := &Table{db: db, from: table.text, layout: l}
+	var names []string
+	told := false
 	for _, k := range key {
+		down := false
+		if info.column(k) == nil {
+			if column, desc := splitDirection(k); info.column(column) != nil {
+				k, down, told = column, desc, true
+			}
+		}
 		c, err := l.find(k)
 		if err != nil {
 			return nil, err
 		}
+		names = append(names, c.name)
 		l.key = append(l.key, *c)
 		t.key = append(t.key, l.qualified(*c))
+		t.down = append(t.down, down)
+	}
+	if !told {
+		t.down = info.naturalDirections(names)
 	}
 	l.choose(info.names())
 	return t, nil
@@ -178,9 +195,10 @@ func (t *Table) Split(ctx context.Context, n int) ([]Range[Key], error) {
 	return split(ctx, t.spec(), t.Until, n)
 }
 
-// Fingerprint identifies what is read: see [Query.Fingerprint].
+// Fingerprint identifies what is read: see [Query.Fingerprint]. The types and collations of
+// the key are those that OpenTable found; no database is asked.
 func (t *Table) Fingerprint() string {
-	return fingerprint(t.from, t.Where, t.layout.selectList(), t.Desc, t.key, t.Args)
+	return fingerprint(t.from, t.Where, t.layout.selectList(), t.Desc, withDirections(t.key, t.down), t.Args) + t.spec().facts.suffix()
 }
 
 // spec returns what the table's statements are made of.
@@ -189,15 +207,20 @@ func (t *Table) spec() *spec {
 		panic("keyset.Table: it must be one that OpenTable returned")
 	}
 	checkPage("keyset.Table", t.Page)
-	return &spec{
+	down, desc := normalDirections(t.down, t.Desc)
+	s := &spec{
 		stage: "keyset.Table", db: t.db, dialect: t.layout.dialect, layout: t.layout,
-		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, desc: t.Desc,
+		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, down: down, desc: desc,
 	}
+	facts := s.keyFacts(t.layout.info)
+	s.facts = &facts
+	return s
 }
 
 // reader returns what reads the pages of one loop.
 func (t *Table) reader(spec *spec) *reader[Row, Key] {
-	r := &reader[Row, Key]{spec: spec, position: t.Position, equal: Key.Equal, bytes: rowBytes, reuse: t.Reuse}
+	rows := &sqlReader[Row]{spec: spec, scan: spec.layout.scan, bytes: rowBytes}
+	r := &reader[Row, Key]{spec: spec, position: t.Position, equal: Key.Equal, bytes: rowBytes, reuse: t.Reuse, free: rows.free}
 	direct := newDriverReader(spec, t.Reuse)
 	r.open = func(ctx context.Context, text string, args []any) (source[Row], error) {
 		if direct != nil {
@@ -207,7 +230,7 @@ func (t *Table) reader(spec *spec) *reader[Row, Key] {
 			}
 			direct = nil
 		}
-		return openSQL(ctx, spec, spec.layout.scan, rowBytes, text, args)
+		return rows.open(ctx, text, args)
 	}
 	return r
 }

@@ -65,10 +65,8 @@ func (j Job[T, P]) check(fn string) {
 		fail("the job's Name must be one that CheckName accepts, got %q: %v", j.Name, err)
 	}
 	switch {
-	case j.Source.Fingerprint == "":
-		fail("Source.Fingerprint must not be empty: job %q", j.Name)
-	case j.Source.Split == nil || j.Source.Stream == nil || j.Source.Position == nil:
-		fail("Source must have Split, Stream and Position: job %q", j.Name)
+	case j.Source.Fingerprint == nil || j.Source.Split == nil || j.Source.Stream == nil || j.Source.Position == nil:
+		fail("Source must have Fingerprint, Split, Stream and Position: job %q", j.Name)
 	case j.Work == nil && fn == "NewWorker":
 		fail("Work must not be nil: job %q", j.Name)
 	case j.Every.Items < 0 || j.Every.Interval < 0:
@@ -157,7 +155,11 @@ func (j Job[T, P]) open(ctx context.Context, w *Worker, args Args) (_ *Slice[T, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := samePlan(j.Name, stored.fingerprint, j.Source.Fingerprint); err != nil {
+	fingerprint, err := j.fingerprint(ctx)
+	if err == nil {
+		err = samePlan(j.Name, stored.fingerprint, fingerprint)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	s := &Slice[T, P]{Job: j.Name, Number: args.Range, Ranges: stored.ranges, job: j, guard: newGuard(w.store, CheckpointName(j.Name, args.Range))}
@@ -169,7 +171,7 @@ func (j Job[T, P]) open(ctx context.Context, w *Worker, args Args) (_ *Slice[T, 
 	}
 
 	// The time of the plan is in it so that nothing of an older plan is taken over.
-	options := []cursor.OpenOption{cursor.WithFingerprint(fmt.Sprintf("%s of %s", j.Source.Fingerprint, stored.plannedAt.UTC().Format(time.RFC3339Nano)))}
+	options := []cursor.OpenOption{cursor.WithFingerprint(fmt.Sprintf("%s of %s", fingerprint, stored.plannedAt.UTC().Format(time.RFC3339Nano)))}
 	if j.Sink != nil {
 		s.Part = &Part{ctx: ctx, sink: j.Sink, prefix: objectPrefix(j.Name, args.Range), suffix: j.Suffix, check: s.guard.check}
 		closers = append(closers, s.Part)

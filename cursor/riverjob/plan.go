@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -69,7 +71,11 @@ func (j Job[T, P]) Plan(ctx context.Context, s *Store, client *Client, n int, op
 	if err := s.sameSchema(client); err != nil {
 		return false, err
 	}
-	switch err := s.planned(ctx, j.Name, j.Source.Fingerprint); {
+	fingerprint, err := j.fingerprint(ctx)
+	if err != nil {
+		return false, err
+	}
+	switch err := s.planned(ctx, j.Name, fingerprint); {
 	case err == nil:
 		return false, nil
 	case !errors.Is(err, ErrNoPlan):
@@ -82,7 +88,13 @@ func (j Job[T, P]) Plan(ctx context.Context, s *Store, client *Client, n int, op
 	if len(parts) == 0 {
 		return false, fmt.Errorf("riverjob: plan job %q: its source split itself into no range; there must be one at least", j.Name)
 	}
-	p := plan{job: j.Name, fingerprint: j.Source.Fingerprint, total: total}
+	switch again, err := j.fingerprint(ctx); {
+	case err != nil:
+		return false, err
+	case again != fingerprint: // the table was altered, or the catalog was not reached
+		return false, fmt.Errorf("riverjob: plan job %q: what it reads has changed while it was split; plan it again", j.Name)
+	}
+	p := plan{job: j.Name, fingerprint: fingerprint, total: total}
 	for _, part := range parts {
 		r, err := encodeRange(part)
 		if err != nil {
@@ -99,9 +111,20 @@ func (j Job[T, P]) Plan(ctx context.Context, s *Store, client *Client, n int, op
 	case err != nil:
 		return false, fmt.Errorf("riverjob: plan job %q: %w", j.Name, err)
 	case !ours:
-		return false, s.planned(ctx, j.Name, j.Source.Fingerprint)
+		return false, s.planned(ctx, j.Name, fingerprint)
 	}
 	return true, nil
+}
+
+func (j Job[T, P]) fingerprint(ctx context.Context) (string, error) {
+	f, err := j.Source.Fingerprint(ctx)
+	if err == nil && (f == "" || !utf8.ValidString(f) || strings.ContainsRune(f, 0)) {
+		err = fmt.Errorf("it must be UTF-8 without NUL, and not empty, got %.100q", f)
+	}
+	if err != nil {
+		return "", fmt.Errorf("riverjob: the fingerprint of job %q: %w", j.Name, err)
+	}
+	return f, nil
 }
 
 // A plan is what is stored of a job.

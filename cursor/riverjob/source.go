@@ -2,6 +2,7 @@ package riverjob
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"example.com/pipeline/cursor/keyset"
@@ -13,8 +14,9 @@ import (
 // pages [cursor.Pages] reads.
 type Source[T, P any] struct {
 	// Fingerprint identifies what is read, in every process alike. It is stored with
-	// the plan, and a process that reads something else is refused.
-	Fingerprint string
+	// the plan, and a process that reads something else is refused. It is asked for at the
+	// start of each slice.
+	Fingerprint func(ctx context.Context) (string, error)
 
 	// Split cuts all there is into at most n ranges and returns how many items there
 	// are, or 0 where that is not known.
@@ -32,7 +34,13 @@ type Source[T, P any] struct {
 // ends where the table ends when it gets there.
 func FromQuery[T, P any](q keyset.Query[T, P]) Source[T, P] {
 	return Source[T, P]{
-		Fingerprint: q.Fingerprint(),
+		Fingerprint: func(ctx context.Context) (string, error) {
+			// A database that does not answer is not another query.
+			if err := answers(ctx, q.DB); err != nil {
+				return "", err
+			}
+			return q.Fingerprint(), nil
+		},
 		Split: func(ctx context.Context, n int) ([]keyset.Range[P], int64, error) {
 			if err := q.Preflight(ctx); err != nil {
 				return nil, 0, err
@@ -52,7 +60,7 @@ func FromQuery[T, P any](q keyset.Query[T, P]) Source[T, P] {
 // afterwards.
 func FromTable(t *keyset.Table) Source[keyset.Row, keyset.Key] {
 	return Source[keyset.Row, keyset.Key]{
-		Fingerprint: t.Fingerprint(),
+		Fingerprint: func(context.Context) (string, error) { return t.Fingerprint(), nil },
 		Split: func(ctx context.Context, n int) ([]keyset.Range[keyset.Key], int64, error) {
 			if err := t.Preflight(ctx); err != nil {
 				return nil, 0, err
@@ -66,6 +74,15 @@ func FromTable(t *keyset.Table) Source[keyset.Row, keyset.Key] {
 		},
 		Position: t.Position,
 	}
+}
+
+// answers asks the database for nothing much.
+func answers(ctx context.Context, db keyset.Querier) error {
+	rows, err := db.QueryContext(ctx, "SELECT 1")
+	if err != nil {
+		return err
+	}
+	return errors.Join(rows.Err(), rows.Close())
 }
 
 func splitAndCount[P any](ctx context.Context, q interface {

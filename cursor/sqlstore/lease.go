@@ -49,17 +49,29 @@ type lease struct {
 	released bool
 }
 
+// acquire may try twice: by the owner it sees that the first try was done after all. It
+// does not take the job from itself, since a statement that arrives late would change
+// the epoch of a lease in use.
 func (l *lease) acquire(ctx context.Context) error {
 	s := l.store
-	_, err := s.change(ctx, s.db, `{insert} INTO {checkpoints} (job, fingerprint, holder) VALUES (?, '', ''){on exists}`, l.job)
-	if err != nil {
-		return fmt.Errorf("sqlstore: acquire job %q: %w (Migrate makes the tables where they are missing)", l.job, err)
-	}
 	host, _ := os.Hostname() // unknown is empty
 	holder := fmt.Sprintf("process %d on %s since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
-	taken, err := s.change(ctx, s.db, `UPDATE {checkpoints} SET epoch = epoch + 1, owner = ?, holder = ?, lease_until = {now} + ?
-		WHERE job = ? AND (owner = '' OR lease_until < {now})`,
-		l.owner, holder, s.leaseFor.Microseconds(), l.job)
+	taken := false
+	err := s.fresh(ctx, func() error {
+		_, err := s.change(ctx, s.db, `{insert} INTO {checkpoints} (job, fingerprint, holder) VALUES (?, '', ''){on exists}`, l.job)
+		if err != nil {
+			return fmt.Errorf("%w (Migrate makes the tables where they are missing)", err)
+		}
+		taken, err = s.change(ctx, s.db, `UPDATE {checkpoints} SET epoch = epoch + 1, owner = ?, holder = ?, lease_until = {now} + ?
+			WHERE job = ? AND (owner = '' OR lease_until < {now})`,
+			l.owner, holder, s.leaseFor.Microseconds(), l.job)
+		if err == nil && !taken {
+			var owner string
+			err = s.row(ctx, s.db, `SELECT owner FROM {checkpoints} WHERE job = ?`, []any{l.job}, &owner)
+			taken = owner == l.owner
+		}
+		return err
+	})
 	if err != nil {
 		// It may have been done all the same; then the job must not stay taken.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -68,23 +80,13 @@ func (l *lease) acquire(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: acquire job %q: %w", l.job, err)
 	}
 	if !taken {
-		holder, until, err := l.holder(ctx)
+		held, err := s.holder(ctx, l.job)
 		if err != nil {
 			return fmt.Errorf("sqlstore: acquire job %q: %w", l.job, err)
 		}
-		return &cursor.LockedError{Job: l.job, Holder: holder, Until: until}
+		return held
 	}
 	return nil
-}
-
-// holder says who has the job, and until when.
-func (l *lease) holder(ctx context.Context) (who string, until time.Time, err error) {
-	var micros int64
-	err = l.store.db.QueryRowContext(ctx, l.store.sql(`SELECT holder, lease_until FROM {checkpoints} WHERE job = ?`), l.job).Scan(&who, &micros)
-	if who == "" {
-		who = "a runner that has just ended"
-	}
-	return who, time.UnixMicro(micros), err
 }
 
 // renew prolongs the lease until ctx ends or the lease is lost. A renewal that fails
@@ -101,8 +103,12 @@ func (l *lease) renew(ctx context.Context) {
 		}
 		once, cancel := context.WithTimeout(ctx, max(every, time.Second))
 		// Another owner is all that matters: the epoch may go up meanwhile.
-		ours, err := l.store.change(once, l.store.db, `UPDATE {checkpoints} SET lease_until = {now} + ? WHERE job = ? AND owner = ?`,
-			l.store.leaseFor.Microseconds(), l.job, l.owner)
+		ours := false
+		err := l.store.fresh(once, func() (err error) {
+			ours, err = l.store.change(once, l.store.db, `UPDATE {checkpoints} SET lease_until = {now} + ? WHERE job = ? AND owner = ?`,
+				l.store.leaseFor.Microseconds(), l.job, l.owner)
+			return err
+		})
 		cancel()
 		if err == nil && !ours && !l.stillOurs(ctx) {
 			l.lost.Store(true)
@@ -115,7 +121,7 @@ func (l *lease) renew(ctx context.Context) {
 // stands still or was set back, so that a renewal changes nothing.
 func (l *lease) stillOurs(ctx context.Context) bool {
 	var owner string
-	err := l.store.db.QueryRowContext(ctx, l.store.sql(`SELECT owner FROM {checkpoints} WHERE job = ?`), l.job).Scan(&owner)
+	err := l.store.row(ctx, l.store.db, `SELECT owner FROM {checkpoints} WHERE job = ?`, []any{l.job}, &owner)
 	return err != nil && !errors.Is(err, sql.ErrNoRows) || owner == l.owner
 }
 
@@ -125,7 +131,7 @@ func (l *lease) Load(ctx context.Context) (cursor.Record, error) {
 		return cursor.Record{}, err
 	}
 	var r cursor.Record
-	err := l.retry(ctx, func() (err error) {
+	err := l.store.retry(ctx, func() (err error) {
 		r, err = l.load(ctx)
 		return err
 	})
@@ -164,24 +170,35 @@ func (l *lease) LoadTx(ctx context.Context, tx *sql.Tx) (cursor.Record, error) {
 
 // read reads the record and the epoch.
 func (l *lease) read(ctx context.Context, db execer, forUpdate string) (cursor.Record, error) {
-	var r cursor.Record
-	var position, states sql.NullString
-	var status, savedAt string
-	err := db.QueryRowContext(ctx, l.store.sql(`SELECT format, fingerprint, position, states, items, seq, status, saved_at, epoch
-		FROM {checkpoints} WHERE job = ? AND owner = ?`)+forUpdate, l.job, l.owner).Scan(
-		&r.Format, &r.Fingerprint, &position, &states, &r.Items, &r.Seq, &status, &savedAt, &l.epoch)
+	r, epoch, err := l.store.read(ctx, db, l.job, "AND owner = ?"+forUpdate, l.owner)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return r, l.errFenced()
+	case err == nil, errors.Is(err, cursor.ErrCorrupt):
+		l.epoch = epoch
+	}
+	return r, err
+}
+
+// read reads the row of a job that meets a condition, or returns [sql.ErrNoRows].
+func (s *Store) read(ctx context.Context, db execer, job, condition string, args ...any) (r cursor.Record, epoch int64, err error) {
+	var position, states sql.NullString
+	var status, savedAt string
+	err = s.row(ctx, db, `SELECT format, fingerprint, position, states, items, seq, status, saved_at, epoch
+		FROM {checkpoints} WHERE job = ? `+condition, append([]any{job}, args...),
+		&r.Format, &r.Fingerprint, &position, &states, &r.Items, &r.Seq, &status, &savedAt, &epoch)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return r, 0, err
 	case err != nil:
-		return r, fmt.Errorf("sqlstore: load job %q: %w", l.job, err)
+		return r, 0, fmt.Errorf("sqlstore: load job %q: %w", job, err)
 	case r.Seq == 0:
-		return cursor.Record{}, nil
+		return cursor.Record{}, epoch, nil
 	}
 
 	// Whoever may write to the database may have damaged the row.
-	corrupt := func(what string, err error) (cursor.Record, error) {
-		return cursor.Record{Seq: r.Seq}, fmt.Errorf("%w: job %q in table %s: its %s: %w", cursor.ErrCorrupt, l.job, l.store.checkpoints, what, err)
+	corrupt := func(what string, err error) (cursor.Record, int64, error) {
+		return cursor.Record{Seq: r.Seq}, epoch, fmt.Errorf("%w: job %q in table %s: its %s: %w", cursor.ErrCorrupt, job, s.checkpoints, what, err)
 	}
 	if position.Valid {
 		if !json.Valid([]byte(position.String)) {
@@ -201,7 +218,7 @@ func (l *lease) read(ctx context.Context, db execer, forUpdate string) (cursor.R
 		return corrupt("status", fmt.Errorf("%q is unknown", status))
 	}
 	r.Finished = status == statusFinished
-	return r, nil
+	return r, epoch, nil
 }
 
 // What the column status says of a saved job; an unsaved one is new.
@@ -217,7 +234,7 @@ func (l *lease) Save(ctx context.Context, r cursor.Record) error {
 		return err
 	}
 	first := true
-	return l.retry(ctx, func() error {
+	return l.store.retry(ctx, func() error {
 		if !first {
 			have, err := l.load(ctx)
 			switch {
@@ -292,34 +309,17 @@ func (l *lease) usable() error {
 
 // fenced says who took the job, as far as that can be found out.
 func (l *lease) fenced(ctx context.Context) error {
-	who, until, err := l.holder(ctx)
+	held, err := l.store.holder(ctx, l.job)
 	switch {
 	case err != nil:
 		return l.errFenced()
-	case until.UnixMicro() == 0:
+	case held.Until.UnixMicro() == 0:
 		return fmt.Errorf("%w: job %q, and it has ended since", cursor.ErrFenced, l.job)
 	}
-	return fmt.Errorf("%w: job %q is held by %s until %s", cursor.ErrFenced, l.job, who, until.Format(time.RFC3339))
+	return fmt.Errorf("%w: job %q is held by %s until %s", cursor.ErrFenced, l.job, held.Holder, held.Until.Format(time.RFC3339))
 }
 
 func (l *lease) errFenced() error { return fmt.Errorf("%w: job %q", cursor.ErrFenced, l.job) }
-
-// retry calls op again after an error that may pass: a lost connection, a server that
-// restarts, a lock. It waits for six seconds in all.
-func (l *lease) retry(ctx context.Context, op func() error) error {
-	for sleep := 50 * time.Millisecond; ; sleep *= 3 {
-		err := op()
-		switch {
-		case err == nil, errors.Is(err, cursor.ErrFenced), errors.Is(err, cursor.ErrCorrupt), sleep > 5*time.Second:
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(sleep):
-		}
-	}
-}
 
 // Release implements [cursor.Lease]. It ends the renewing first.
 func (l *lease) Release(ctx context.Context) error {
@@ -330,13 +330,15 @@ func (l *lease) Release(ctx context.Context) error {
 	l.stop()
 	l.renewing.Wait()
 	if err := l.free(ctx); err != nil {
-		return fmt.Errorf("sqlstore: free job %q, which else is free when its lease ends: %w", l.job, err)
+		return fmt.Errorf("sqlstore: free job %q, which is otherwise free when its lease ends: %w", l.job, err)
 	}
 	return nil
 }
 
 // free gives the job back if it is still ours.
 func (l *lease) free(ctx context.Context) error {
-	_, err := l.store.change(ctx, l.store.db, `UPDATE {checkpoints} SET owner = '', holder = '', lease_until = 0 WHERE job = ? AND owner = ?`, l.job, l.owner)
-	return err
+	return l.store.fresh(ctx, func() error {
+		_, err := l.store.change(ctx, l.store.db, `UPDATE {checkpoints} SET owner = '', holder = '', lease_until = 0 WHERE job = ? AND owner = ?`, l.job, l.owner)
+		return err
+	})
 }

@@ -17,7 +17,7 @@
 // [cursor.Checkpoint.CommitTx] can save it in the same transaction: exactly once. The
 // renewal of the lease writes to the job's row meanwhile, so call CommitTx before
 // other reads of that transaction, or begin it so that it locks first (SQLite: with
-// BEGIN IMMEDIATE; PostgreSQL: READ COMMITTED): else the database may refuse it for
+// BEGIN IMMEDIATE; PostgreSQL: READ COMMITTED): otherwise the database may refuse it for
 // the sake of its snapshot, which harms nothing but has to be tried again.
 package sqlstore
 
@@ -61,7 +61,7 @@ type Option func(*Store)
 // LeaseFor sets how long a job stays taken after its runner has died. The lease is
 // renewed three times as often. The default is 30 s. Choose it longer than the
 // longest pause that a healthy runner may make: a runner that is suspended for
-// longer may lose its job.
+// longer may lose its job. It is at least 1 ms.
 func LeaseFor(d time.Duration) Option {
 	if d < time.Millisecond {
 		panic(fmt.Sprintf("sqlstore.LeaseFor: the lease must be at least 1ms, got %v", d))
@@ -147,13 +147,16 @@ const checkpointsDDL = `CREATE TABLE IF NOT EXISTS {checkpoints} (
 	lease_until BIGINT NOT NULL DEFAULT 0
 ){end}`
 
+// The second index is for Prune. As a constraint it can be part of the table on every
+// database, and is no statement of its own that only the table's owner may run.
 const keysDDL = `CREATE TABLE IF NOT EXISTS {keys} (
 	name        {name} NOT NULL PRIMARY KEY,
 	claim       VARCHAR(40) NOT NULL,
 	claim_until BIGINT NOT NULL,
 	done        SMALLINT NOT NULL DEFAULT 0,
 	done_at     BIGINT NOT NULL DEFAULT 0,
-	result      {bytes}
+	result      {bytes},
+	UNIQUE (done, done_at, name)
 ){end}`
 
 // Migrate makes the tables where they are missing. Several programs may do it at
@@ -162,7 +165,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 	for _, statement := range s.ddl() {
 		var err error
 		for range 3 { // PostgreSQL may refuse one of two that make the same table at once
-			if _, err = s.db.ExecContext(ctx, statement); err == nil || ctx.Err() != nil {
+			err = s.fresh(ctx, func() error {
+				_, err := s.db.ExecContext(ctx, statement)
+				return err
+			})
+			if err == nil || ctx.Err() != nil {
 				break
 			}
 		}
@@ -190,6 +197,11 @@ type flavor struct {
 	// fails for good where somebody else, such as the renewal of the lease, has
 	// written in between; one that writes first waits.
 	lockByWriting bool
+
+	// A session can be told not to commit by itself (autocommit=0), by the server's
+	// default, too: then every statement needs a transaction of ours. Otherwise what
+	// is written is lost, and what is read is as old as the session's last commit.
+	beginAndCommit bool
 }
 
 var flavors = map[string]flavor{
@@ -209,7 +221,7 @@ var flavors = map[string]flavor{
 		name: "VARBINARY(512)", text: "LONGTEXT", bytes: "LONGBLOB",
 		tableEnd: " ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
 		now:      "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
-		insert:   "INSERT IGNORE", forUpdate: " FOR UPDATE",
+		insert:   "INSERT IGNORE", forUpdate: " FOR UPDATE", beginAndCommit: true,
 	},
 }
 
@@ -230,22 +242,4 @@ func (s *Store) sql(text string) string {
 		b.WriteString(s.dialect.Placeholder(n))
 		text = after
 	}
-}
-
-// An execer is a database or a transaction.
-type execer interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// change runs a statement that changes one row or none, and reports which. Every such
-// statement gives its row a value that it cannot have had, since MySQL does not
-// count rows that stay as they are.
-func (s *Store) change(ctx context.Context, db execer, text string, args ...any) (bool, error) {
-	result, err := db.ExecContext(ctx, s.sql(text), args...)
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n > 0, err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -57,14 +56,15 @@ func failure(response *http.Response) error {
 	}
 }
 
-// retryAfter reads the header of this name, which holds seconds or a date.
+// longestPause bounds what the service may ask for: who says a day, by mistake or not,
+// is asked again before.
+const longestPause = 10 * time.Second
+
+// retryAfter is how long the service wants to be left alone.
 func retryAfter(header http.Header) time.Duration {
-	value := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-		return time.Duration(seconds) * time.Second
+	d, ok := control.ParseRetryAfter(header.Get("Retry-After"), time.Now())
+	if !ok {
+		d = time.Second
 	}
-	if date, err := http.ParseTime(value); err == nil {
-		return time.Until(date)
-	}
-	return time.Second
+	return min(d, longestPause)
 }

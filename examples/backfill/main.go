@@ -21,7 +21,8 @@
 // To try next:
 //
 //   - kill it (kill -9) in the midst and start it again, or interrupt it with Ctrl-C:
-//     the calls in flight are finished and committed. A second Ctrl-C is as a kill.
+//     the calls in flight are finished and committed, but for what comes behind one
+//     that fails: that is not tried again. A second Ctrl-C is as a kill.
 //   - start it twice at once: the second one ends with an error.
 //   - -rate 400: more than the service takes. -slow 0.2: slow it. -down 5s: break it.
 //   - -restart when it is done: all of it again.

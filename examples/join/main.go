@@ -4,9 +4,9 @@
 //	go -C examples run ./join
 //
 // The products are read once. A Broadcast sends each to all three pipelines, which
-// work at paces of their own; a Join puts together what belongs to one product, and
-// hands a page over as soon as it is complete. The reviews of product 7 are not to be
-// had: its page comes out as an error that holds the two parts that came.
+// work at paces of their own; a Gather holds what they found for a product until all
+// three parts are there, and hands the page over at once. The reviews of product 7 are
+// not to be had: its page comes out as an error that holds the two parts that came.
 //
 // To try next:
 //
@@ -26,6 +26,8 @@ import (
 	"iter"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -69,22 +71,26 @@ type part struct {
 	text    string
 }
 
-type page = batch.Group[int, part]
+// text is a page of the parts of one product, in the order of the pipelines.
+func text(page []part) string {
+	slices.SortFunc(page, func(a, b part) int { return a.from - b.from })
+	var texts []string
+	for _, p := range page {
+		texts = append(texts, p.text)
+	}
+	return strings.Join(texts, ", ")
+}
 
 func run(ctx context.Context, out io.Writer, c config, gate *control.Gate) error {
 	complete, incomplete := 0, 0
-	for p, err := range pages(ctx, c, gate) {
+	for page, err := range pages(ctx, c, gate) {
 		switch {
 		case err == nil:
-			fmt.Fprintf(out, "product %2d: %s, %s, %s\n", p.Key, p.Items[0].text, p.Items[1].text, p.Items[2].text)
+			fmt.Fprintf(out, "product %2d: %s\n", page[0].product, text(page))
 			complete++
 		case errors.Is(err, batch.ErrIncomplete):
-			p, _ := seq.FailedItem[page](err)
-			fmt.Fprintf(out, "product %2d: incomplete, has", p.Key)
-			for _, part := range p.Items {
-				fmt.Fprintf(out, " %s", part.text)
-			}
-			fmt.Fprintln(out)
+			page, _ := seq.FailedItem[[]part](err)
+			fmt.Fprintf(out, "product %2d: incomplete, has %s\n", page[0].product, text(page))
 			incomplete++
 		case seq.IsItemError(err):
 			fmt.Fprintln(out, err)
@@ -97,15 +103,16 @@ func run(ctx context.Context, out io.Writer, c config, gate *control.Gate) error
 }
 
 // pages is the pipeline. Its context ends with the loop over it.
-func pages(ctx context.Context, c config, gate *control.Gate) iter.Seq2[page, error] {
-	return seq.Scope(ctx, func(ctx context.Context) iter.Seq2[page, error] {
+func pages(ctx context.Context, c config, gate *control.Gate) iter.Seq2[[]part, error] {
+	return seq.Scope(ctx, func(ctx context.Context) iter.Seq2[[]part, error] {
 		products := control.Gated(ctx, read(c.products), gate)
 		parts := seq.Broadcast(ctx, products,
 			find(ctx, 0, 4, 10*time.Millisecond, "price"),
 			find(ctx, 1, 2, 5*time.Millisecond, "stock"),
 			find(ctx, 2, 8, c.reviews, "reviews"))
-		product := func(p part) int { return p.product }
-		return batch.Join(ctx, batch.JoinConfig{TTL: c.ttl}, product, apart(ctx, parts, 3)...)
+		return batch.Gather(ctx, parts, batch.JoinConfig{TTL: c.ttl},
+			func(p part) int { return p.product },
+			func(page []part) bool { return len(page) == 3 })
 	})
 }
 
@@ -124,36 +131,6 @@ func find(ctx context.Context, number, workers int, takes time.Duration, what st
 			return part{product, number, fmt.Sprintf("%s of %d", what, product)}, nil
 		})
 	}
-}
-
-// apart takes what comes out of a Broadcast apart again, into a stream for each of
-// its n pipelines, as Join wants them. All must be read at once, as Join does: the
-// first of them does the work. It passes errors on, and the others end with it.
-func apart(ctx context.Context, in iter.Seq2[part, error], n int) []iter.Seq2[part, error] {
-	channels := make([]chan part, n)
-	streams := make([]iter.Seq2[part, error], n)
-	for i := range channels {
-		channels[i] = make(chan part)
-		streams[i] = seq.FromChan(ctx, channels[i])
-	}
-	streams[0] = func(yield func(part, error) bool) {
-		for _, c := range channels {
-			defer close(c)
-		}
-		for p, err := range in {
-			if err != nil || p.from == 0 {
-				if !yield(p, err) {
-					return
-				}
-				continue
-			}
-			select {
-			case channels[p.from] <- p:
-			case <-ctx.Done(): // the next pair is its error
-			}
-		}
-	}
-	return streams
 }
 
 func read(n int) iter.Seq2[int, error] {

@@ -28,7 +28,7 @@ func TestPages(t *testing.T) {
 		for id := 1; id <= 20; id++ {
 			want := fmt.Sprintf("product %2d: price of %d, stock of %d, reviews of %d\n", id, id, id, id)
 			if id == 7 {
-				want = "product  7: incomplete, has price of 7 stock of 7\n"
+				want = "product  7: incomplete, has price of 7, stock of 7\n"
 			}
 			if strings.Count(got, want) != 1 {
 				t.Errorf("no %q", want)

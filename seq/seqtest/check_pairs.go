@@ -122,7 +122,7 @@ func (t *tester[T, U]) checkScript(name string, script []pair[T]) bool {
 func (t *tester[T, U]) checkBeside(r *rig[T, U], doing string, got []pair[U]) {
 	for i, p := range got {
 		if p.err != nil && !reflect.ValueOf(&p.value).Elem().IsZero() {
-			r.broke(Pairs, "%s, output %d has the value %v beside its error, want the zero value", doing, i+1, p.value)
+			r.broke(Pairs, "%s, output %d has the value %s beside its error, want the zero value", doing, i+1, itemText(p.value))
 		}
 	}
 }
@@ -138,9 +138,9 @@ func (t *tester[T, U]) checkValueBesideError() {
 		l := r.start(0)
 		switch d := t.c.diff(l.has(), want); {
 		case r.probe.called(n) > 0:
-			r.broke(Pairs, "over a source that yields the value %v beside an item error, the callback was given that value", poison.value)
+			r.broke(Pairs, "over a source that yields the value %s beside an item error, the callback was given that value", itemText(poison.value))
 		case d != "":
-			r.broke(Pairs, "over a source that yields the value %v beside an item error, %s", poison.value, d)
+			r.broke(Pairs, "over a source that yields the value %s beside an item error, %s", itemText(poison.value), d)
 		}
 	})
 }
@@ -228,9 +228,9 @@ func (t *tester[T, U]) checkReadAhead() {
 		l := r.start(1)
 		for k := 1; l.isHeld(); k++ {
 			need := t.due[min(k, len(t.due))-1].after
-			if asked := r.src.asked(); asked > need+t.c.ReadAhead {
-				r.broke(ReadAhead, "with the body at output %d, %d pairs were pulled, want at most %d: %d that the output needs and %d read ahead",
-					k, asked, need+t.c.ReadAhead, need, t.c.ReadAhead)
+			if asked := r.src.asked(); asked-need > t.c.ReadAhead {
+				r.broke(ReadAhead, "with the body at output %d, %d pairs were pulled: %d that the output needs and %d read ahead, want at most %d read ahead",
+					k, asked, need, asked-need, t.c.ReadAhead)
 				return
 			}
 			r.resume(l, goOn(1))
@@ -249,8 +249,8 @@ func (t *tester[T, U]) checkReadAheadBehindCallback() {
 	plan := func(int) act { return act{kind: waitsAtGate} }
 	t.try(setup[T]{given: all, plan: plan}, func(r *rig[T, U]) {
 		l := r.start(0)
-		most := max(t.due[0].after, 1) - 1 + max(t.c.ReadAhead, 1)
-		if asked := r.src.asked(); asked > most {
+		most := uint(max(t.due[0].after, 1)) - 1 + uint(max(t.c.ReadAhead, 1)) // ReadAhead may be the largest int
+		if asked := r.src.asked(); uint(asked) > most {
 			r.broke(ReadAhead, "with every callback blocked, %d pairs were pulled, want at most %d", asked, most)
 			return
 		}

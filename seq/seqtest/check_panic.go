@@ -152,7 +152,7 @@ func (t *tester[T, U]) checkBodyPanic() {
 }
 
 // panics checks that the loop ended with the planned panic: as it is where it
-// happened in the loop's goroutine, and else as a PanicError around it.
+// happened in the loop's goroutine, and otherwise as a PanicError around it.
 func (r *rig[T, U]) panics(l *loop[U], doing string, boom *planned, where string, coroutine bool) {
 	if how := l.ended(); how == returned || how == exited {
 		for _, p := range l.has() {
@@ -209,5 +209,5 @@ func nameOf(v any) string {
 	if b, ok := v.(*planned); ok {
 		return "the panic of the " + b.in
 	}
-	return clip(fmt.Sprint(v))
+	return itemText(v)
 }

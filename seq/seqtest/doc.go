@@ -16,8 +16,9 @@
 //
 // The [Contract] says what the stage promises. The checks then run it over
 // sources that idle, fail, panic, leave their goroutine or block, under loops
-// that break, panic, leave, stop in the middle or run two at a time, and with
-// contexts that end; each broken rule is reported in one sentence.
+// that break, panic, leave, stop in the middle or run two at a time, with contexts
+// that end, and inside a Scope that a panic leaves; each broken rule is reported in
+// one sentence.
 //
 // # How it works
 //

@@ -192,17 +192,23 @@ func (d due[U]) String() string {
 func (p pair[T]) String() string {
 	switch {
 	case p.err == nil:
-		return fmt.Sprintf("item %s", clip(fmt.Sprint(p.value)))
+		return "item " + itemText(p.value)
 	case seq.IsItemError(p.err):
 		return fmt.Sprintf("item error %q (%T)", clip(p.err.Error()), p.err)
 	}
 	return fmt.Sprintf("final error %q (%T)", clip(p.err.Error()), p.err)
 }
 
+// itemText is what an ItemError calls the item, which is short and holds no address.
+func itemText(item any) string {
+	text := (&seq.ItemError{Item: item, Err: errors.New("")}).Error()
+	return clip(strings.TrimSuffix(strings.TrimPrefix(text, "item "), ": "))
+}
+
 func clip(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	if len(s) > 60 {
-		s = s[:60] + "…"
+		s = strings.ToValidUTF8(s[:60], "") + "…"
 	}
 	return s
 }

@@ -27,6 +27,7 @@ const (
 	givesUpWaiting
 	callerContextForCallbacks
 	waitsBeforeCancel
+	joinsByChannel
 	leaksGoroutine
 	leaksOnBreak
 	silentAtContext
@@ -284,6 +285,9 @@ func (r *relayed) join() {
 		return
 	case r.flaw == waitsBeforeCancel:
 		r.task.Wait()
+	case r.flaw == joinsByChannel:
+		r.cancel()
+		<-r.task.Done()
 	case r.flaw == givesUpWaiting:
 		r.cancel()
 		select {

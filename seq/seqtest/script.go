@@ -69,10 +69,10 @@ func (s *script[T]) stream(ctx context.Context) iter.Seq2[T, error] {
 				}
 				return
 			}
-			s.told()
 			if p.final() {
-				return
+				return // nothing follows, whatever yield says
 			}
+			s.told()
 		}
 	}
 }

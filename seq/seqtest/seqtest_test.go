@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -41,6 +42,7 @@ var brokenRelays = []broken{
 	{"gives up waiting after a second", relaying(givesUpWaiting), rules(seqtest.Joined), "while the source blocks"},
 	{"gives callbacks the caller's context", relaying(callerContextForCallbacks), rules(seqtest.Joined), "callbacks wait for the end of the context"},
 	{"waits before it cancels", relaying(waitsBeforeCancel), rules(seqtest.Joined), "hung"},
+	{"joins without seq.Go", relaying(joinsByChannel), rules(seqtest.Joined), "the stage waits for its source, and that for the Scope"},
 	{"leaks a goroutine", relaying(leaksGoroutine), rules(seqtest.Joined), "left a goroutine behind"},
 	{"leaks a goroutine on a break", relaying(leaksOnBreak), rules(seqtest.Joined), "after a break at output 1"},
 	{"ends silently with ctx", relaying(silentAtContext), rules(seqtest.Context), "ended as if nothing had happened"},
@@ -108,7 +110,8 @@ func brokenRules(err error) []seqtest.Rule {
 // TestPasses runs the checks over stages that keep the contract.
 func TestPasses(t *testing.T) {
 	for name, c := range map[string]contract{
-		"relay": relaying(none),
+		"relay":                          relaying(none),
+		"relay that may read any number": {ReadAhead: math.MaxInt, Takes: 0, Stage: relaying(none).Stage},
 		"synchronous": {NoContext: true, Stage: func(_ context.Context, in ints, p probe) ints {
 			return seq.Map(in, func(x int) (int, error) { return x, p.Try(x) })
 		}},

@@ -76,6 +76,7 @@ func (t *tester[T, U]) run() []error {
 		{t.checkPanicAfterBreak, append(everything, Joined)},
 		{t.checkCallbackPanic, append(everything, Joined)},
 		{t.checkBodyPanic, append(everything, Joined)},
+		{t.checkScope, append(everything, Joined, Panics)},
 		{t.checkContextBefore, everything},
 		{t.checkContextInBody, everything},
 		{t.checkContextWhileIdle, everything},

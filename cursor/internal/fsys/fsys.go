@@ -119,6 +119,17 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// Append writes p at the end of the file, which is believed to be at off. On Windows,
+// where such a file could not be truncated, it writes at off. Fewer bytes written than
+// given is an error.
+func (f *File) Append(p []byte, off int64) (int, error) {
+	n, err := step(OpWrite, f.Name(), len(p), func(n int) (int, error) { return appendTo(f.f, p[:n], off) })
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
 // Truncate is [os.File.Truncate].
 func (f *File) Truncate(size int64) error {
 	return do(OpTruncate, f.Name(), func() error { return f.f.Truncate(size) })

@@ -9,6 +9,14 @@ import (
 	"runtime"
 )
 
+// NoFollow does nothing here.
+const NoFollow = 0
+
+// AtEnd is for files that are written with Append. It does nothing here.
+const AtEnd = 0
+
+func appendTo(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
+
 // tryLock fails: two runners at once would ruin each other's output, so without
 // a lock there is no run.
 func tryLock(f *os.File) error {

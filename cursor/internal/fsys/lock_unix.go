@@ -8,6 +8,14 @@ import (
 	"syscall"
 )
 
+// NoFollow makes OpenFile fail where the name is that of a symbolic link.
+const NoFollow = syscall.O_NOFOLLOW
+
+// AtEnd is for files that are written with Append.
+const AtEnd = os.O_APPEND
+
+func appendTo(f *os.File, p []byte, _ int64) (int, error) { return f.Write(p) }
+
 // tryLock uses flock: unlike the locks of fcntl it belongs to the open file, so
 // two openings in one process exclude each other, and closing an unrelated
 // descriptor of the same file does not drop it.

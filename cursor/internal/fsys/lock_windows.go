@@ -15,6 +15,14 @@ const (
 	errLockViolation    syscall.Errno = 33
 )
 
+// NoFollow does nothing here.
+const NoFollow = 0
+
+// AtEnd is for files that are written with Append. It does nothing here.
+const AtEnd = 0
+
+func appendTo(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
+
 // tryLock locks one byte far behind any content: a lock on Windows keeps others
 // from reading what it covers, and the holder's name has to stay readable.
 func tryLock(f *os.File) error {

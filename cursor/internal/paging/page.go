@@ -20,6 +20,7 @@ type Page[T, P any] struct {
 	Items []T
 	Last  *P         // position to read on after; nil means that the page did not move it
 	More  bool       // whether there may be another page
+	Done  bool       // no more is to come, even if the source is followed
 	Err   error      // final, to be yielded after the items
 	Rest  Rest[T, P] // what is still to be read; nil where the page is whole
 	Stats Stats      // filled by the pager where Rest is nil
@@ -39,8 +40,9 @@ type Rest[T, P any] interface {
 	// Last returns the position of the last item that was returned.
 	Last() *P
 
-	// End says how the page has ended, once Next has returned no items: taken is whether
-	// the loop held it for too long, so that its rest was read beside the loop's body.
+	// End says how the page has ended, once Next has returned no items and it was closed:
+	// taken is whether the loop held it for too long, so that its rest was read beside the
+	// loop's body.
 	End() (s Stats, more, taken bool, err error)
 
 	// Close ends the page, whatever has come of it, and waits for all that it started.

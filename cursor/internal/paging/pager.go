@@ -143,7 +143,7 @@ func (r *run[T, P]) run(yield func(T, error) bool) error {
 		case r.ahead != nil: // the prefetch is under way
 		case pg.More:
 			r.startNow()
-		case r.Config.Follow > 0:
+		case r.Config.Follow > 0 && !pg.Done:
 			if err := r.pause(); err != nil {
 				return err
 			}
@@ -224,9 +224,9 @@ func (r *run[T, P]) handOverOpen(pg *Page[T, P], yield func(T, error) bool) (boo
 			return true, nil
 		}
 	}
-	stats, more, taken, err := rest.End()
 	r.rest = nil
 	rest.Close()
+	stats, more, taken, err := rest.End()
 	r.After, pg.More, pg.Err = rest.Last(), more, err
 	r.pace.opened(taken)
 	r.limit = r.Config.nextSize(stats, r.most())

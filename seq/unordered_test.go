@@ -12,7 +12,7 @@ import (
 )
 
 // A ring that is hardly larger than its window, workers of very different speed and
-// errors between the items: latecomers come and go on every lap, and every result
+// errors between the items: results come in any order on every lap, and every one
 // must come out once.
 func TestUnorderedLaps(t *testing.T) {
 	bad := errors.New("bad")

@@ -1,0 +1,154 @@
+package dbtest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/pipeline/cursor/keyset"
+	"example.com/pipeline/seq"
+)
+
+// heldRows is how many rows the tables of these tests have: so many, and so wide, that
+// the last pages are larger than what the server and the network hold in between.
+const heldRows = 40_000
+
+// fillHeld makes a table t of heldRows rows of half a kilobyte.
+func fillHeld(t *testing.T, db database) {
+	t.Helper()
+	exec(t, db.DB, "CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(600) NOT NULL)")
+	value := strings.Repeat("v", 500)
+	for first := 0; first < heldRows; first += 1000 {
+		rows := make([]string, 1000)
+		for i := range rows {
+			rows[i] = fmt.Sprintf("(%d, '%s')", first+i, value)
+		}
+		exec(t, db.DB, "INSERT INTO t VALUES "+strings.Join(rows, ", "))
+	}
+}
+
+// heldStreams returns the ways to read the table, by the ids of its rows.
+func heldStreams(t *testing.T, db database) map[string]iter.Seq2[int64, error] {
+	t.Helper()
+	table, err := keyset.OpenTable(t.Context(), db.DB, db.dialect, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.Reuse = true
+	query := keyset.Query[int64, int64]{
+		DB: db.DB, Dialect: db.dialect, Select: "id, v", From: "t", Key: []string{"id"},
+		Scan: func(rows *sql.Rows) (id int64, err error) {
+			var v string
+			return id, rows.Scan(&id, &v)
+		},
+		Position: func(id int64) int64 { return id },
+	}
+	return map[string]iter.Seq2[int64, error]{
+		"table": seq.Map(table.Stream(t.Context(), nil), func(row keyset.Row) (int64, error) { return row.Key[0].(int64), nil }),
+		"query": query.Stream(t.Context(), nil),
+	}
+}
+
+// eventually waits until it is so. A connection that is never given back fails the test
+// by its deadline, which is far from any time that is promised.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not so after 30 s: %s", what)
+		}
+	}
+}
+
+// TestAnOpenPageIsLetGo has a quick loop stop in the midst of an open page, as at a
+// closed gate: the statement ends by itself, so that another session can take the table
+// for itself, and the loop finds all the rows when it goes on.
+func TestAnOpenPageIsLetGo(t *testing.T) {
+	alter := map[string]string{"postgres": "ALTER TABLE t ADD COLUMN w%d int", "mariadb": "ALTER TABLE t COMMENT = '%d'"}
+	withEachDB(t, func(t *testing.T, db database) {
+		if db.name == "sqlite" {
+			return // its pages are never open: see TestWritersOfSQLite
+		}
+		fillHeld(t, db)
+		n := 0
+		for name, rows := range heldStreams(t, db) {
+			t.Run(name, func(t *testing.T) {
+				next, stopped := int64(0), 0
+				for id, err := range rows {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if id != next {
+						t.Fatalf("got row %d, want %d", id, next)
+					}
+					next++
+					if id < 10_000 || stopped > 0 || db.Stats().InUse == 0 {
+						continue
+					}
+					stopped++
+					eventually(t, "no connection is in use", func() bool { return db.Stats().InUse == 0 })
+					if name == "query" { // a Table would see that its columns are no longer the same
+						n++
+						exec(t, db.DB, fmt.Sprintf(alter[db.name], n))
+					}
+				}
+				if next != heldRows || stopped == 0 {
+					t.Errorf("got %d rows, and stopped %d times in an open page", next, stopped)
+				}
+			})
+		}
+	})
+}
+
+// TestASlowLoopHoldsNothing has a loop that takes longer for its rows than the database
+// does: no statement is ever open in its body.
+func TestASlowLoopHoldsNothing(t *testing.T) {
+	withEachDB(t, func(t *testing.T, db database) {
+		fillHeld(t, db)
+		for name, rows := range heldStreams(t, db) {
+			n := 0
+			for _, err := range rows {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n++; n%10 == 0 {
+					time.Sleep(2 * time.Millisecond)
+				}
+				if inUse := db.Stats().InUse; inUse > 0 {
+					t.Fatalf("%s: %d connections are in use in the body, at row %d", name, inUse, n)
+				}
+				if n == 5000 {
+					break
+				}
+			}
+		}
+	})
+}
+
+// TestWritersOfSQLite writes in the loop's body, in rollback mode, where an open statement
+// would make a writer fail at once.
+func TestWritersOfSQLite(t *testing.T) {
+	db := database{openDB(t, "sqlite", "file:"+filepath.ToSlash(filepath.Join(t.TempDir(), "test.db"))+"?_pragma=journal_mode(DELETE)&_pragma=synchronous(OFF)"), databases[0]}
+	fillHeld(t, db)
+	for name, rows := range heldStreams(t, db) {
+		n := 0
+		for id, err := range rows {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n%1000 == 500 {
+				if _, err := db.ExecContext(context.Background(), "UPDATE t SET v = 'written' WHERE id = ?", id); err != nil {
+					t.Fatalf("%s, at row %d: %v", name, id, err)
+				}
+			}
+		}
+		if n != heldRows {
+			t.Errorf("%s: got %d rows", name, n)
+		}
+	}
+}

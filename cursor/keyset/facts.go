@@ -1,0 +1,139 @@
+package keyset
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/internal/paging"
+)
+
+// keyFacts are what the catalog says of a key.
+type keyFacts struct {
+	unique   bool   // a unique index proves it
+	identity string // the names, types and collations of its columns; "" where they are not known
+}
+
+// keyFacts returns what is known of the key of a query on one table.
+func (s *spec) keyFacts(info *tableInfo) keyFacts {
+	var names, texts []string
+	for _, k := range s.key {
+		name, ok := parseColumn(s.dialect, k)
+		if !ok {
+			return keyFacts{}
+		}
+		c := info.column(name)
+		if c == nil {
+			return keyFacts{}
+		}
+		names = append(names, c.name)
+		text := c.name + " " + c.identity
+		if c.zoned && s.layout == nil {
+			text += " at " + s.zone
+		}
+		texts = append(texts, text)
+	}
+	return keyFacts{unique: !info.view && info.isUnique(names), identity: strings.Join(texts, ", ")}
+}
+
+// lookUp asks the catalog about the key. Of a join or an expression it knows nothing.
+func (s *spec) lookUp(ctx context.Context) (keyFacts, error) {
+	table, single := parseFrom(s.dialect, s.from)
+	if !single {
+		return keyFacts{}, nil
+	}
+	info, err := s.dialect.describe(ctx, s.db, table)
+	if errors.Is(err, errNoTable) { // there are things to read from that no catalog lists
+		return keyFacts{}, nil
+	}
+	if err != nil {
+		return keyFacts{}, err
+	}
+	return s.keyFacts(info), nil
+}
+
+// know finds out about the key, once a loop, before rows are handed over. A Table has been
+// told when it was opened; then it only matters that a position is one in the order that
+// there is now.
+func (r *reader[T, P]) know(ctx context.Context, resumed bool) (err error) {
+	s := r.spec
+	switch {
+	case r.known:
+		return nil
+	case s.facts == nil:
+		var facts keyFacts
+		if facts, err = s.lookUp(ctx); err == nil {
+			s.facts = &facts
+		}
+	case resumed:
+		err = r.knowAgain(ctx)
+	}
+	r.known = err == nil
+	return err
+}
+
+// knowAgain looks whether rows are still compared as they were. Rows that were read
+// before a change stand in another order than those behind it.
+func (r *reader[T, P]) knowAgain(ctx context.Context) error {
+	s := r.spec
+	now, err := s.lookUp(ctx)
+	if err != nil {
+		return err
+	}
+	if now.identity != s.facts.identity {
+		return &rowError{paging.Final(fmt.Errorf("%w: the key of %s is (%s) now and was (%s), which may sort the rows in another order: read it afresh",
+			cursor.ErrMismatch, s.from, now.identity, s.facts.identity))}
+	}
+	r.moved = false
+	if s.facts.unique && !now.unique {
+		return &rowError{s.badKey("(%s) has lost its unique index while it was read", strings.Join(s.key, ", "))}
+	}
+	return nil
+}
+
+// checkUnique asks the database whether two rows of a page have one key, where no index
+// rules it out. It is not for Go to say: the database may take for equal what is
+// written in two ways, such as 1.0 and 1.00, or a and A. With the first of the two a
+// position would be stored behind which the second is never found.
+func (r *reader[T, P]) checkUnique(ctx context.Context, pg *paging.Page[T, P], after *P) error {
+	s := r.spec
+	if s.facts.unique || pg.Last == nil || pg.Err != nil {
+		return nil
+	}
+	st := &statement{s.dialect, slices.Clone(s.args)}
+	behind, upTo := s.operators()
+	low, err := compareKey(s, st, after, behind)
+	if err != nil {
+		return err
+	}
+	high, err := compareKey(s, st, pg.Last, upTo)
+	if err != nil {
+		return err
+	}
+	sound, over := 0, false
+	err = queryEach(ctx, s.db, func(rows *sql.Rows) error {
+		var n int
+		err := rows.Scan(&n)
+		if over = over || n > 1; !over {
+			sound++
+		}
+		return err
+	}, s.source("COUNT(*)")+s.condition(low, high)+" GROUP BY "+strings.Join(s.keyColumns, ", ")+" ORDER BY "+s.order(s.desc), st.args...)
+	if err != nil || !over {
+		return err
+	}
+	n := min(sound, len(pg.Items)-1)
+	pos := r.position(pg.Items[n])
+	if n == 0 {
+		pg.Last = nil
+	} else {
+		last := r.own(r.position(pg.Items[n-1]))
+		pg.Last = &last
+	}
+	pg.Fail(n, paging.ErrorDuplicate(pos))
+	return nil
+}
