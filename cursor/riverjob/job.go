@@ -162,7 +162,8 @@ func (j Job[T, P]) open(ctx context.Context, w *Worker, args Args) (_ *Slice[T, 
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Slice[T, P]{Job: j.Name, Number: args.Range, Ranges: stored.ranges, job: j, guard: newGuard(w.store, CheckpointName(j.Name, args.Range))}
+	s := &Slice[T, P]{Job: j.Name, Number: args.Range, Ranges: stored.ranges,
+		job: j, guard: newGuard(w.store, CheckpointName(j.Name, args.Range)), stopped: w.isStopped}
 	if s.After, err = decodeBound[P](stored.after); err == nil {
 		s.Until, err = decodeBound[P](stored.until)
 	}

@@ -25,12 +25,13 @@ type Slice[T, P any] struct {
 	// Part is where the range's output is written, nil without a Sink.
 	Part *Part
 
-	job    Job[T, P]
-	guard  *guard
-	start  *P           // the position at the slice's start
-	over   atomic.Bool  // the slice's time is over, or the worker stops
-	ended  atomic.Bool  // the range was read to its end
-	pulled atomic.Int64 // items handed over
+	job     Job[T, P]
+	guard   *guard
+	start   *P           // the position at the slice's start
+	stopped func() bool  // the worker is to stop
+	over    atomic.Bool  // the slice's time is over, or the worker stops
+	ended   atomic.Bool  // the range was read to its end
+	pulled  atomic.Int64 // items handed over
 }
 
 // end ends the slice, after the item in hand.
@@ -39,7 +40,8 @@ func (s *Slice[T, P]) end() { s.over.Store(true) }
 // Stream streams the items behind the last commit. It ends at the range's end, and
 // without an error when the slice is over. Stages may stand behind it: what they
 // hold then comes out first. Commit what was consumed: with [cursor.Track], or with
-// CommitTx after each batch. A slice that commits nothing is an error.
+// CommitTx after each batch. A slice that commits nothing is an error. However short the
+// slice, there is an item in it.
 //
 // Before an item is handed over, and the database has not been heard of for a third of
 // the lease, Stream asks whether the range is still this worker's. Where it is not, it
@@ -52,7 +54,7 @@ func (s *Slice[T, P]) end() { s.over.Store(true) }
 func (s *Slice[T, P]) Stream(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		s.ended.Store(false)
-		if s.over.Load() {
+		if s.stopped() {
 			return
 		}
 		var zero T
