@@ -228,15 +228,13 @@ func TestACancelledJobStaysCancelled(t *testing.T) {
 	sink := newBucket()
 	began := make(chan struct{}, 10)
 	job := riverjob.Job[row, int64]{Name: "cancelled", Source: p.source(), Sink: sink, Work: func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
-		began <- struct{}{}
-		return slow(ctx, s)
+		return slowly(ctx, s, func() { began <- struct{}{} })
 	}}
 	plan(t, p, job, 1)
 	w := riverjob.NewWorker(p.Store, riverjob.Config{}, job)
 	client := p.client(t, w)
 	start(t, w, client)
 	<-began
-	time.Sleep(20 * time.Millisecond) // some rows
 	if _, err := client.JobCancel(context.Background(), int64(p.int(t, "SELECT id FROM river_job"))); err != nil {
 		t.Fatal(err)
 	}
@@ -254,4 +252,42 @@ func TestACancelledJobStaysCancelled(t *testing.T) {
 	if got := p.content(t, "cancelled", sink); got != p.want(t) {
 		t.Errorf("got %d bytes", len(got))
 	}
+}
+
+// A rescuer that takes every job for stuck, whenever it looks: each range has several
+// runners at once, and River hears of its jobs from workers that no longer have them. No
+// row is lost or doubled, and no range is left alone.
+func TestARescuerThatIsAlwaysWrong(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, riverjob.LeaseFor(time.Second))
+	p.rows(t, 1200)
+	sink := newBucket()
+	job := riverjob.Job[row, int64]{Name: "wrong", Source: p.source(), Work: slow, Sink: sink, Every: cursor.Every{Interval: 20 * time.Millisecond}}
+	plan(t, p, job, 4)
+	for range 2 {
+		w := riverjob.NewWorker(p.Store, riverjob.Config{Slice: 100 * time.Millisecond}, job)
+		start(t, w, p.client(t, w))
+	}
+	rescued := 0
+	until(t, "the export", func() bool {
+		tag, err := p.pool.Exec(context.Background(), "UPDATE river_job SET state = 'available' WHERE state = 'running'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rescued += int(tag.RowsAffected())
+		time.Sleep(20 * time.Millisecond)
+		return p.finished(t, "wrong")()
+	})
+	if rescued == 0 {
+		t.Error("there was nothing to rescue")
+	}
+	if got, want := p.content(t, "wrong", sink), p.want(t); got != want {
+		t.Errorf("got %d bytes, want %d, after %d rescues", len(got), len(want), rescued)
+	}
+	if n := p.int(t, "SELECT sum(items) FROM pipeline_checkpoints"); n != 1200 {
+		t.Errorf("got %d items", n)
+	}
+	until(t, "River's jobs to be completed", func() bool {
+		return p.int(t, "SELECT count(*) FROM river_job WHERE state = 'completed' AND errors IS NULL") == 4
+	})
 }

@@ -37,7 +37,8 @@ type Job[T, P any] struct {
 
 	// Every says how often [Slice.Tracked] commits within a slice. The zero value means
 	// every 5 s, and not by number, since all workers share one database. At the end of a
-	// slice it commits in any case.
+	// slice it commits in any case. To an object store each commit is an object, and the
+	// record has a line for each: make the Interval there as long as the slice.
 	Every cursor.Every
 
 	// Sink is where [Slice.Part] goes, for jobs that write output; nil for others.
@@ -47,7 +48,9 @@ type Job[T, P any] struct {
 	Suffix string
 
 	// Separate leaves the objects that a range was written as apart, one or more for
-	// each slice. Otherwise they are copied into one when the range is finished.
+	// each slice, which are then read through [StoredPart.Open]: one of them may have
+	// more bytes than count. Otherwise they are copied into one when the range is
+	// finished, and that is what it should be, to its last byte.
 	Separate bool
 
 	// Attach returns what else is to be saved and put back with a range's position, by

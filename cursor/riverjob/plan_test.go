@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/cursor/riverjob"
+	"example.com/pipeline/seq"
 )
 
 func TestManyPlannersAtOnceMakeOnePlan(t *testing.T) {
@@ -176,5 +178,58 @@ func TestNamesAreChecked(t *testing.T) {
 			}()
 			fn()
 		}()
+	}
+}
+
+// A source of one's own: pages of an API, say. Nobody knows how many items it has.
+func TestASourceOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	numbers := riverjob.Source[int, int]{
+		Fingerprint: func(context.Context) (string, error) { return "the numbers to 1000", nil },
+		Split: func(_ context.Context, n int) (ranges []keyset.Range[int], total int64, err error) {
+			var after *int
+			for i := range n {
+				until := 1000 * (i + 1) / n
+				ranges = append(ranges, keyset.Range[int]{After: after, Until: &until})
+				after = &until
+			}
+			return ranges, 0, nil
+		},
+		Stream: func(ctx context.Context, after, until *int) iter.Seq2[int, error] {
+			return cursor.Pages(ctx, after, func(_ context.Context, after *int, limit int) (page []int, err error) {
+				from := 0
+				if after != nil {
+					from = *after
+				}
+				for i := from + 1; i <= *until && len(page) < limit; i++ {
+					page = append(page, i)
+				}
+				return page, nil
+			}, func(i int) int { return i }, cursor.PageConfig{})
+		},
+		Position: func(i int) int { return i },
+	}
+	var sum atomic.Int64
+	job := riverjob.Job[int, int]{Name: "numbers", Source: numbers, Work: func(ctx context.Context, s *riverjob.Slice[int, int]) error {
+		return seq.ForEach(s.Tracked(ctx), func(i int) error { sum.Add(int64(i)); return nil })
+	}}
+	plan(t, p, job, 7)
+	w := riverjob.NewWorker(p.Store, riverjob.Config{}, job)
+	stop := start(t, w, p.client(t, w))
+	until(t, "the sum", p.finished(t, "numbers"))
+	stop()
+	st, err := p.Status(context.Background(), "numbers")
+	if err != nil || st.Rows != 1000 || st.Total != 0 || st.Remaining != 0 || st.Done != 7 {
+		t.Errorf("got %+v, %v", st, err)
+	}
+	if sum.Load() != 500500 {
+		t.Errorf("got %d", sum.Load())
+	}
+	broken := job
+	broken.Name = "broken"
+	broken.Source.Fingerprint = func(context.Context) (string, error) { return "", nil }
+	if _, err := broken.Plan(context.Background(), p.Store, p.client(t, nil), 1, nil); err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/internal/fsys"
 )
 
 // A Sink is where parts are written: a folder, a bucket. What is in it is in objects,
@@ -122,29 +123,13 @@ type folderObject struct {
 func (o *folderObject) Sync(context.Context) (more bool, err error) {
 	err = o.File.Sync()
 	if err == nil && !o.known {
-		err = syncFolder(o.folder)
+		err = fsys.SyncDir(o.folder)
 	}
 	if err != nil {
 		return false, fmt.Errorf("%w: %s: %w", cursor.ErrFsync, o.Name(), err)
 	}
 	o.known = true
 	return true, nil
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(ignoreUnsupported(f.Sync()), f.Close())
-}
-
-// ignoreUnsupported passes over the error of a file system whose folders need no fsync.
-func ignoreUnsupported(err error) error {
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrInvalid) {
-		return nil
-	}
-	return err
 }
 
 // An object is named by its job and range, for people, and by a random text that makes

@@ -20,9 +20,18 @@ import (
 
 // slow works like export, one row each millisecond, so that slices end in the midst.
 func slow(ctx context.Context, s *riverjob.Slice[row, int64]) error {
+	return slowly(ctx, s, func() {})
+}
+
+// slowly does so, too, and calls fn once it has done some rows.
+func slowly(ctx context.Context, s *riverjob.Slice[row, int64], fn func()) error {
+	n := 0
 	for r, err := range s.Tracked(ctx) {
 		if err != nil {
 			return err
+		}
+		if n++; n == 10 {
+			fn()
 		}
 		time.Sleep(time.Millisecond)
 		fmt.Fprintf(s.Part, "%d,%s\n", r.id, r.name)
@@ -259,8 +268,7 @@ func TestStopDrains(t *testing.T) {
 	sink := newBucket()
 	began := make(chan struct{}, 100)
 	job := riverjob.Job[row, int64]{Name: "stops", Source: p.source(), Sink: sink, Work: func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
-		began <- struct{}{}
-		return slow(ctx, s)
+		return slowly(ctx, s, func() { began <- struct{}{} })
 	}}
 	plan(t, p, job, 2)
 	w := riverjob.NewWorker(p.Store, riverjob.Config{Slice: time.Hour}, job)
@@ -268,7 +276,6 @@ func TestStopDrains(t *testing.T) {
 	stop := start(t, w, client)
 	<-began
 	<-began
-	time.Sleep(20 * time.Millisecond) // some rows
 	stop()
 	if n := p.int(t, "SELECT count(*) FROM pipeline_checkpoints WHERE owner = '' AND items > 0 AND items < 2000"); n != 2 {
 		t.Errorf("got %d of 2 ranges that were committed and let go", n)
@@ -349,5 +356,32 @@ func TestWorkersAreChecked(t *testing.T) {
 	}
 	if got := riverjob.NewWorker(p.Store, riverjob.Config{}).Timeout(nil); got != time.Minute {
 		t.Errorf("got a timeout of %v", got)
+	}
+}
+
+// River's StopAndCancel ends the ctx of the slices: what was done is committed, and no
+// attempt is lost.
+func TestStopAndCancelLosesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.rows(t, 4000)
+	began := make(chan struct{}, 100)
+	job := riverjob.Job[row, int64]{Name: "cut", Source: p.source(), Sink: newBucket(), Work: func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
+		return slowly(ctx, s, func() { began <- struct{}{} })
+	}}
+	plan(t, p, job, 1)
+	client := p.client(t, riverjob.NewWorker(p.Store, riverjob.Config{}, job))
+	if err := client.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	if err := client.StopAndCancel(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.int(t, "SELECT count(*) FROM pipeline_checkpoints WHERE owner = '' AND items >= 9 AND items < 4000"); n != 1 {
+		t.Error("what was done is not committed, or the range not let go")
+	}
+	if n := p.int(t, "SELECT count(*) FROM river_job WHERE state = 'available' AND attempt = 0 AND errors IS NULL"); n != 1 {
+		t.Error("the job cannot go on at once")
 	}
 }
