@@ -186,3 +186,49 @@ func TestAFoldersNamesStayInIt(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// So it is where the worker was killed after the last commit of the range, and the part
+// is in one file: what is behind the commit there is cut off, too.
+func TestOneTornFileIsNoPart(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.rows(t, 20)
+	folder, err := riverjob.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := errors.New("killed")
+	job := riverjob.Job[row, int64]{Name: "torn", Source: p.source(), Sink: folder, Every: cursor.Every{Items: 20},
+		Work: func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
+			if err := export(ctx, s); err != nil || s.Checkpoint.Position() == nil || len(s.Part.Objects()) == 0 {
+				return err
+			}
+			return killed
+		}}
+	plan(t, p, job, 1)
+	if err := work(riverjob.NewWorker(p.Store, riverjob.Config{}, job), "torn", 0); !errors.Is(err, killed) {
+		t.Fatalf("got %v", err)
+	}
+	parts, err := p.Parts(context.Background(), "torn")
+	if err != nil || len(parts[0].Objects) != 1 || parts[0].Finished {
+		t.Fatalf("got %+v, %v", parts, err)
+	}
+	torn := parts[0].Objects[0].Name
+	if err := os.WriteFile(folder.Path(torn), []byte(p.want(t)+"half a li"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	job.Work = export
+	if err := work(riverjob.NewWorker(p.Store, riverjob.Config{}, job), "torn", 0); err != nil {
+		t.Fatal(err)
+	}
+	if parts, err = p.Parts(context.Background(), "torn"); err != nil || len(parts[0].Objects) != 1 {
+		t.Fatalf("got %+v, %v", parts, err)
+	}
+	data, err := os.ReadFile(folder.Path(parts[0].Objects[0].Name))
+	if err != nil || string(data) != p.want(t) {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if _, err := os.Stat(folder.Path(torn)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the torn file: %v", err)
+	}
+}
