@@ -113,7 +113,8 @@
 // with four more. Three of the eight update the range's row, of some hundred bytes in a
 // table whose only index is its key; each waits for an fsync, which those of others
 // share. While a slice lasts the lease is renewed each third of it, one statement
-// more every 10 s. River fetches and ends its jobs many at a time. A plan counts the
+// more every 10 s. River fetches and ends its jobs many at a time. Besides, each process
+// calls Rescue every 10 s and lets River look for jobs once a second. A plan counts the
 // rows twice and walks along the key, which reads the key's index three times.
 //
 // With the defaults, slices of 30 s and a commit every 5 s, a range that is being worked
@@ -121,8 +122,8 @@
 // statements, 0.4 writes that wait for the disk, and 0.2 KB of WAL. A tenth of a core
 // carries 2,000 ranges at once by that. What ends first are connections: a range takes up to
 // two at a time where the rows are in the same database, and each process three for
-// River, so that the 100 that PostgreSQL allows by default are enough for some 40 ranges
-// at once, say 10 processes with 4 each. Beyond that raise max_connections, or read the
+// River, so that the 100 that PostgreSQL allows by default are enough for 36 ranges at
+// once, in 6 processes with 6 each. Beyond that raise max_connections, or read the
 // rows through a pooler.
 //
 // In rows: a core of PostgreSQL reads about 300,000 short rows a second for this. Where the
