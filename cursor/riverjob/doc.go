@@ -128,9 +128,9 @@
 //
 // In rows: a core of PostgreSQL reads about 300,000 short rows a second for this. Where the
 // rows come from the same server that is the limit, and not the bookkeeping: 8 processes
-// with 16 ranges at once exported 490,000 rows a second into files at best, with the server
-// and the workers on the same two cores, and 350,000 while one of them was killed every
-// second. Where each row waits for a call elsewhere workers add up: with 1 ms a
+// with 16 ranges at once exported 220,000 to 490,000 rows a second into files while one of
+// them was killed every second, with the server, the workers and others' work on the same
+// two cores. Where each row waits for a call elsewhere workers add up: with 1 ms a
 // call and 16 in flight, one made 12,800 rows a second and two made 25,100, 1.96 times as
 // many.
 //

@@ -233,3 +233,33 @@ func TestASourceOfOnesOwn(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The total is that of the query, up to its Until.
+func TestTheTotalIsTheQuerys(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.rows(t, 100) // ids 3 to 300
+	q := p.query()
+	last := int64(200)
+	q.Where, q.Until = "id % 2 = 0", &last
+	up, err := q.Count(context.Background())
+	q.Desc = true
+	down, err2 := q.Count(context.Background())
+	if up != 33 || down != 17 || err != nil || err2 != nil {
+		t.Errorf("got %d and %d, %v, %v", up, down, err, err2)
+	}
+	q.Desc = false
+	var sum atomic.Int64
+	job := riverjob.Job[row, int64]{Name: "part", Source: riverjob.FromQuery(q), Work: func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
+		return seq.ForEach(s.Tracked(ctx), func(r row) error { sum.Add(1); return nil })
+	}}
+	plan(t, p, job, 4)
+	w := riverjob.NewWorker(p.Store, riverjob.Config{}, job)
+	stop := start(t, w, p.client(t, w))
+	until(t, "the job", p.finished(t, "part"))
+	stop()
+	st, err := p.Status(context.Background(), "part")
+	if err != nil || st.Total != 33 || st.Rows != 33 || sum.Load() != 33 {
+		t.Errorf("got %+v, %d rows, %v", st, sum.Load(), err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 
@@ -163,6 +164,9 @@ func (p *place) remove(ctx context.Context) error {
 		if strings.HasPrefix(name, jobName+".") || strings.HasPrefix(name, counterPrefix) {
 			err = errors.Join(err, p.sink.Remove(ctx, name))
 		}
+	}
+	if p.ownFolder {
+		err = errors.Join(err, os.Remove(p.Out))
 	}
 	return err
 }

@@ -42,6 +42,8 @@ type config struct {
 
 	Kill, Freeze time.Duration // how often; 0 means never
 	Keep         bool
+
+	ownFolder bool // Out is this run's alone
 }
 
 const noDatabase = `fleet: there is no PostgreSQL. Name one, such as
@@ -112,7 +114,7 @@ func parse(out io.Writer, args []string) (c config, err error) {
 		c.Schema = "fleet_" + strings.ToLower(rand.Text()[:8])
 	}
 	if c.Out == "" {
-		c.Out = filepath.Join(os.TempDir(), c.Schema)
+		c.Out, c.ownFolder = filepath.Join(os.TempDir(), c.Schema), true
 	}
 	c.Out, err = filepath.Abs(c.Out)
 	return c, err
