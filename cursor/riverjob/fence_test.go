@@ -291,3 +291,37 @@ func TestARescuerThatIsAlwaysWrong(t *testing.T) {
 		return p.int(t, "SELECT count(*) FROM river_job WHERE state = 'completed' AND errors IS NULL") == 4
 	})
 }
+
+// A job is dropped and planned anew while a worker is at a range: what that one does no
+// longer counts, and the new plan is worked on from its start.
+func TestDropInTheMidst(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, riverjob.LeaseFor(300*time.Millisecond))
+	p.rows(t, 500)
+	sink := newBucket()
+	began := make(chan struct{}, 10)
+	job := riverjob.Job[row, int64]{Name: "dropped", Source: p.source(), Sink: sink, Every: cursor.Every{Items: 50},
+		Work: func(ctx context.Context, s *riverjob.Slice[row, int64]) error {
+			return slowly(ctx, s, func() { began <- struct{}{} })
+		}}
+	plan(t, p, job, 1)
+	w := riverjob.NewWorker(p.Store, riverjob.Config{}, job)
+	start(t, w, p.client(t, w))
+	<-began
+	if err := p.Drop(context.Background(), "dropped"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Drop(context.Background(), "dropped"); err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+	exec(t, p.pool, "UPDATE src SET name = 'new ' || id")
+	plan(t, p, job, 3)
+	until(t, "the new export", p.finished(t, "dropped"))
+	if got := p.content(t, "dropped", sink); got != p.want(t) {
+		t.Errorf("got %d bytes", len(got))
+	}
+	if n := p.int(t, "SELECT sum(items) FROM pipeline_checkpoints"); n != 500 {
+		t.Errorf("got %d items", n)
+	}
+	until(t, "River's jobs to end", func() bool { return p.int(t, "SELECT count(*) FROM river_job WHERE finalized_at IS NULL") == 0 })
+}

@@ -29,7 +29,8 @@ type Job[T, P any] struct {
 	// from [Slice.Stream] where it commits by itself, until the stream ends, and
 	// returns nil then. The stream ends at the end of the range, when the slice's time is
 	// over, and when the worker stops; Work need not tell one from the other, since it is
-	// called again for what is left.
+	// called again for what is left. So nil says: all that the stream gave is done, be it
+	// that it was passed over.
 	//
 	// An error goes to River, which tries again later, from the last commit on. So does
 	// a panic. Work must end soon after its ctx.
@@ -124,8 +125,7 @@ func (j Job[T, P]) run(ctx context.Context, w *Worker, args Args) (err error) {
 	}
 
 	before := c.Items()
-	slice := w.begin(s.end)
-	defer slice()
+	defer w.begin(s.end)()
 	err = j.Work(ctx, s)
 	if s.Moved() {
 		_ = w.store.sample(ctx, j.Name) // for the rate; the next slice does it otherwise
@@ -137,16 +137,25 @@ func (j Job[T, P]) run(ctx context.Context, w *Worker, args Args) (err error) {
 		// For people: where no job of River's runs, there is nowhere to put it.
 		_ = river.MetadataSet(ctx, "rows", rows)
 	}
+	if s.whole.Load() && !s.Moved() {
+		// A filter has let nothing through, or Work has left the commit to us.
+		c.AddItems(int(s.pulled.Load()))
+	}
 	switch {
 	case s.ended.Load():
 		return j.finish(ctx, s)
 	case s.Moved():
 		return errGoesOn
-	case s.pulled.Load() == 0 && w.isStopped():
-		return errGoesOn // it was stopped before it began
+	case s.whole.Load() && s.pulled.Load() == 0:
+		return errGoesOn // the worker was stopped before it began
+	case s.whole.Load():
+		if err := c.Commit(ctx, s.last); err != nil {
+			return err
+		}
+		return errGoesOn
 	}
-	return fmt.Errorf("riverjob: job %q, range %d: Work returned before the end of the range and has committed nothing; "+
-		"read Tracked to the end, or commit, else the next slice would do the same again", j.Name, args.Range)
+	return fmt.Errorf("riverjob: job %q, range %d: Work broke its loop off, has committed nothing, and returned no error: "+
+		"the next slice would do the same again", j.Name, args.Range)
 }
 
 // open opens the range's checkpoint, and with it the range.

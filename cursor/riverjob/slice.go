@@ -27,11 +27,15 @@ type Slice[T, P any] struct {
 
 	job     Job[T, P]
 	guard   *guard
-	start   *P           // the position at the slice's start
-	stopped func() bool  // the worker is to stop
-	over    atomic.Bool  // the slice's time is over, or the worker stops
-	ended   atomic.Bool  // the range was read to its end
-	pulled  atomic.Int64 // items handed over
+	start   *P          // the position at the slice's start
+	stopped func() bool // the worker is to stop
+	over    atomic.Bool // the slice's time is over, or the worker stops
+
+	// What the last loop over Stream has come to.
+	ended  atomic.Bool  // the range was read to its end
+	whole  atomic.Bool  // nobody broke off: the stream ended by itself, without an error
+	pulled atomic.Int64 // items handed over
+	last   P            // the position of the last one; not to be read before Work has returned
 }
 
 // end ends the slice, after the item in hand.
@@ -40,8 +44,9 @@ func (s *Slice[T, P]) end() { s.over.Store(true) }
 // Stream streams the items behind the last commit. It ends at the range's end, and
 // without an error when the slice is over. Stages may stand behind it: what they
 // hold then comes out first. Commit what was consumed: with [cursor.Track], or with
-// CommitTx after each batch. A slice that commits nothing is an error. However short the
-// slice, there is an item in it.
+// CommitTx after each batch. Where a slice commits nothing and Work returns nil, it is
+// committed as a whole: there may have been nothing for Work in it. However short the slice,
+// there is an item in it.
 //
 // Before an item is handed over, and the database has not been heard of for a third of
 // the lease, Stream asks whether the range is still this worker's. Where it is not, it
@@ -54,8 +59,15 @@ func (s *Slice[T, P]) end() { s.over.Store(true) }
 func (s *Slice[T, P]) Stream(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		s.ended.Store(false)
+		s.whole.Store(false)
+		s.pulled.Store(0)
 		if s.stopped() {
+			s.whole.Store(true)
 			return
+		}
+		keep := func(pos P) { s.last = pos }
+		if copier, ok := any(&s.last).(interface{ CopyFrom(P) }); ok {
+			keep = copier.CopyFrom // the source may use the position's memory again
 		}
 		var zero T
 		for item, err := range s.job.Source.Stream(ctx, s.from(), s.Until) {
@@ -64,6 +76,7 @@ func (s *Slice[T, P]) Stream(ctx context.Context) iter.Seq2[T, error] {
 					yield(zero, err)
 					return
 				}
+				keep(s.job.Source.Position(item))
 				s.pulled.Add(1)
 			}
 			switch {
@@ -72,10 +85,12 @@ func (s *Slice[T, P]) Stream(ctx context.Context) iter.Seq2[T, error] {
 			case err != nil && !seq.IsItemError(err):
 				return
 			case s.over.Load():
+				s.whole.Store(true)
 				return
 			}
 		}
 		s.ended.Store(true)
+		s.whole.Store(true)
 	}
 }
 
