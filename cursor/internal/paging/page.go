@@ -26,6 +26,13 @@ type Page[T, P any] struct {
 	Stats Stats      // filled by the pager where Rest is nil
 }
 
+// close closes what is open of the page.
+func (pg *Page[T, P]) close() {
+	if pg.Rest != nil {
+		pg.Rest.Close()
+	}
+}
+
 // A Rest is the rest of an open page: its items are handed over while its statement is
 // open.
 type Rest[T, P any] interface {

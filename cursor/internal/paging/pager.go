@@ -5,7 +5,6 @@ package paging
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"time"
 
@@ -96,15 +95,13 @@ func (r *run[T, P]) leave(cancel context.CancelFunc) {
 	}
 	cancel()
 	f := r.ahead
-	if f == nil || f.task == nil {
+	if f == nil {
 		return
 	}
-	defer func() {
-		if f.page.Rest != nil {
-			f.page.Rest.Close()
-		}
-	}()
-	f.task.Join()
+	defer func() { f.page.close() }()
+	if f.task != nil {
+		f.task.Join()
+	}
 }
 
 // run yields everything up to the final error, which it returns; nil at the end of
@@ -273,39 +270,6 @@ func (r *run[T, P]) request() Request[T, P] {
 		req.Buf, r.spare = r.spare[n-1], r.spare[:n-1]
 	}
 	return req
-}
-
-// fetchPage fetches a page under the retry policy. An error that more tries would not
-// mend is in the page.
-func (r *run[T, P]) fetchPage(req Request[T, P]) (Page[T, P], error) {
-	var pg Page[T, P]
-	fetched := false
-	broken := r.broken
-	r.broken = nil
-	try := func(ctx context.Context) error {
-		if broken != nil { // the page before broke off: that was the first try at its rest
-			err := broken
-			broken = nil
-			return err
-		}
-		began := time.Now()
-		got, err := r.Fetch(ctx, req)
-		if err != nil {
-			return err
-		}
-		got.Stats = Stats{Rows: len(got.Items), Limit: req.Limit, Took: time.Since(began)}
-		pg, fetched = got, true
-		return nil
-	}
-	if r.Config.Retry == nil {
-		err := try(r.fetchCtx)
-		return pg, err
-	}
-	err := r.Config.Retry(r.fetchCtx, try)
-	if err == nil && !fetched {
-		err = errors.New("cursor: Retry returned no error, but no page was read")
-	}
-	return pg, err
 }
 
 // await returns the page that is being fetched. It gives up when ctx ends, even

@@ -1,0 +1,98 @@
+package keyset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestOpenPageRetry has policies around a page that do more with it than to call it once,
+// and to hand on what it returns.
+func TestOpenPageRetry(t *testing.T) {
+	refused := errors.New("refused")
+	type op = func(context.Context) error
+	for _, c := range []struct {
+		name  string
+		retry func(ctx context.Context, op op) error
+		want  string // the end of the stream; "" for none
+	}{
+		{"twice", func(ctx context.Context, op op) error { return errors.Join(op(ctx), op(ctx)) }, ""},
+		{"twice at once", func(ctx context.Context, op op) error {
+			first, second := make(chan error, 1), make(chan error, 1)
+			go func() { first <- op(ctx) }()
+			go func() { second <- op(ctx) }()
+			return errors.Join(<-first, <-second)
+		}, ""},
+		{"one of two", func(ctx context.Context, op op) error {
+			done := make(chan error, 2)
+			go func() { done <- op(ctx) }()
+			go func() { done <- op(ctx) }()
+			return <-done
+		}, ""},
+		{"never", func(context.Context, op) error { return nil }, "no page was read"},
+		{"under a context that ends with it", func(ctx context.Context, op op) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			return op(ctx)
+		}, ""},
+		{"without waiting for it", func(ctx context.Context, op op) error {
+			go op(ctx)
+			return refused
+		}, "refused"},
+	} {
+		for _, pace := range paces {
+			s := newSheet()
+			s.use(t, pace, func(ctx context.Context, table *Table) {
+				table.Page.Retry = c.retry
+				ids, err := s.loop(ctx, pace, table, nil)
+				if c.want == "" {
+					wantIDs(t, ids, s.ids)
+				}
+				if fmt.Sprint(err) != map[bool]string{true: "<nil>"}[c.want == ""] && !(c.want != "" && err != nil && strings.Contains(err.Error(), c.want)) {
+					t.Errorf("%s, %s: got %v", c.name, pace.name, err)
+				}
+			})
+		}
+	}
+}
+
+// TestOpenPageRefused has a policy that refuses a page which was read, the second one,
+// in two ways: it is closed all the same.
+func TestOpenPageRefused(t *testing.T) {
+	refused := errors.New("refused")
+	for _, pace := range paces {
+		for _, panics := range []bool{false, true} {
+			s := newSheet()
+			s.use(t, pace, func(ctx context.Context, table *Table) {
+				pages := 0
+				table.Page.Retry = func(ctx context.Context, op func(context.Context) error) error {
+					if err := op(ctx); err != nil {
+						return err
+					}
+					if pages++; pages < 2 {
+						return nil
+					}
+					if panics {
+						panic(refused)
+					}
+					return refused
+				}
+				var err error
+				func() {
+					defer func() {
+						if v := recover(); v != nil {
+							err = v.(error)
+						}
+					}()
+					_, err = s.loop(ctx, pace, table, nil)
+				}()
+				if !errors.Is(err, refused) {
+					t.Errorf("%s: got %v", pace.name, err)
+				}
+			})
+		}
+	}
+}
