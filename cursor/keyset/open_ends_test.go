@@ -96,3 +96,39 @@ func TestOpenPageRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenPagePositionPanics has Position panic at each of its calls.
+func TestOpenPagePositionPanics(t *testing.T) {
+	for _, pace := range paces {
+		over := false
+		for at := 1; !over; at++ {
+			s := newSheet()
+			s.use(t, pace, func(ctx context.Context, table *Table) {
+				rows := stream(ctx, table.spec(), table.Page, nil, nil, func(spec *spec) *reader[Row, Key] {
+					r, calls := table.reader(spec), 0
+					r.position = func(row Row) Key {
+						if calls++; calls == at {
+							panic("position")
+						}
+						return row.Key
+					}
+					return r
+				})
+				defer func() { recover() }()
+				for row, err := range rows {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if pace.sleep != nil {
+						time.Sleep(pace.sleep(row.Key[0].(int64)))
+					}
+				}
+				over = true
+			})
+			if t.Failed() {
+				t.Fatalf("%s, in call %d", pace.name, at)
+			}
+		}
+	}
+}

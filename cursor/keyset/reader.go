@@ -153,8 +153,10 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		return pg, err
 	}
 	if open && more && !budget.full {
-		kept, r.moved = false, true
-		return r.openPage(req, pg.Items, src, budget, limit)
+		r.moved = true
+		pg, err := r.openPage(req, pg.Items, src, budget, limit)
+		kept = false // the page has taken the statement over, unless Position has panicked
+		return pg, err
 	}
 	closed = true
 	if err := src.close(); err != nil && !budget.full { // nothing of the rest is wanted where it is full
@@ -329,7 +331,14 @@ func (r *reader[T, P]) first(ctx context.Context, after *P) (*P, error) {
 	if err != nil {
 		return nil, err
 	}
+	closed := false
+	defer func() { // also when a driver or Scan panics
+		if !closed {
+			src.close()
+		}
+	}()
 	rows, _, err := src.read(ctx, nil, 1, &budget{rows: 1})
+	closed = true
 	if err := errors.Join(err, src.close()); err != nil || len(rows) == 0 {
 		return nil, err
 	}
