@@ -2,11 +2,14 @@ package keyset
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/pipeline/cursor"
 )
 
 // TestOpenPageRetry has policies around a page that do more with it than to call it once,
@@ -128,6 +131,41 @@ func TestOpenPagePositionPanics(t *testing.T) {
 			})
 			if t.Failed() {
 				t.Fatalf("%s, in call %d", pace.name, at)
+			}
+		}
+	}
+}
+
+// TestOpenPageLeftWhileRead leaves the loop while the keeper, or a prefetch, waits for a row
+// that does not come: the statement is cancelled. Nothing else would end the wait.
+func TestOpenPageLeftWhileRead(t *testing.T) {
+	for _, c := range []struct {
+		page   cursor.PageConfig
+		faults []int64
+	}{
+		{cursor.PageConfig{Size: 20, Max: 20}, []int64{29, 33, 40}},
+		{cursor.PageConfig{Size: 20, Max: 20, Hold: -1, Prefetch: 0.05}, []int64{42, 45, 50}},
+	} {
+		for _, fault := range c.faults {
+			s := newSheet()
+			s.fault = fault
+			s.fail = func(ctx context.Context) (driver.Value, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			s.use(t, loopPace{page: c.page}, func(ctx context.Context, table *Table) {
+				for row, err := range table.Stream(context.WithoutCancel(ctx), nil) {
+					if err != nil {
+						t.Error(err)
+					}
+					if row.Key[0] == int64(22) {
+						time.Sleep(time.Second)
+						break
+					}
+				}
+			})
+			if s.fail != nil {
+				t.Errorf("row %d was not read", fault)
 			}
 		}
 	}

@@ -54,11 +54,11 @@ func (p Pager[T, P]) Stream(ctx context.Context) iter.Seq2[T, error] {
 }
 
 // fetchContext returns the context to fetch under. It ends with the loop, unless ctx
-// cannot end and a fetch is only one page of a database away from its own end: then
-// there is nothing to gain by telling it, and drivers watch a context that can end by
-// a goroutine for each statement, which costs a tenth of the time of a page.
+// cannot end and no fetch goes on beside the loop's body: then nobody is there to tell
+// it, and drivers watch a context that can end by a goroutine for each statement, which
+// costs a tenth of the time of a page.
 func (p *Pager[T, P]) fetchContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.Reuse && p.Config.Retry == nil && ctx.Done() == nil {
+	if p.Reuse && p.Config.Retry == nil && p.Config.Prefetch == 0 && ctx.Done() == nil {
 		return ctx, func() {}
 	}
 	return context.WithCancel(ctx)
