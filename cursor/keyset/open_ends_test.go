@@ -170,3 +170,24 @@ func TestOpenPageLeftWhileRead(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenPageStats adds up what OnPage is told, also of pages that break off.
+func TestOpenPageStats(t *testing.T) {
+	lost := errors.New("connection lost")
+	eachFault(t, func(t *testing.T, s *sheet, pace loopPace, ctx context.Context, table *Table) {
+		s.fail = func(context.Context) (driver.Value, error) { return nil, lost }
+		rows, took := 0, time.Duration(0)
+		table.Page.OnPage = func(p cursor.PageStats) { rows, took = rows+p.Rows, took+p.Took }
+		table.Page.Retry = func(ctx context.Context, op func(context.Context) error) error {
+			for op(ctx) != nil {
+			}
+			return nil
+		}
+		if _, err := s.loop(ctx, pace, table, nil); err != nil {
+			t.Error(err)
+		}
+		if rows != sheetRowsAll || took < sheetRowsAll*time.Microsecond {
+			t.Errorf("OnPage was told of %d rows in %v", rows, took)
+		}
+	})
+}

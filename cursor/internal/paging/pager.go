@@ -212,23 +212,29 @@ func (r *run[T, P]) handOverOpen(pg *Page[T, P], yield func(T, error) bool) (boo
 			if end := seq.ContextError(r.ctx); end != nil {
 				return false, end
 			}
-			r.rest = nil
-			rest.Close()
+			r.end(pg)
 			if r.Config.Retry == nil {
 				return false, Final(err)
 			}
-			r.After, r.broken, pg.More = rest.Last(), err, true
+			r.broken, pg.More, pg.Err = err, true, nil
 			return true, nil
 		}
 	}
+	r.limit = r.Config.nextSize(r.end(pg), r.most())
+	return true, nil
+}
+
+// end notes the end of an open page.
+func (r *run[T, P]) end(pg *Page[T, P]) Stats {
+	rest := r.rest
 	r.rest = nil
 	rest.Close()
 	stats, more, taken, err := rest.End()
+	stats.Took += pg.Stats.Took
 	r.After, pg.More, pg.Err = rest.Last(), more, err
 	r.pace.opened(taken)
-	r.limit = r.Config.nextSize(stats, r.most())
 	r.read(stats)
-	return true, nil
+	return stats
 }
 
 // mayOpen reports whether there can be open pages at all.
