@@ -191,3 +191,22 @@ func TestOpenPageStats(t *testing.T) {
 		}
 	})
 }
+
+// TestOpenPageUntil follows a table up to a row that is there: the stream does not wait for
+// another look behind it.
+func TestOpenPageUntil(t *testing.T) {
+	for _, pace := range paces {
+		for until := int64(1); until < sheetRowsAll; until++ {
+			s := newSheet()
+			s.use(t, pace, func(ctx context.Context, table *Table) {
+				table.Until, table.Page.Follow = &Key{until}, time.Hour
+				began := time.Now()
+				ids, err := s.loop(ctx, pace, table, nil)
+				if err != nil || time.Since(began) > time.Minute {
+					t.Errorf("%s, until %d: it took %v, %v", pace.name, until, time.Since(began), err)
+				}
+				wantIDs(t, ids, s.ids[:until])
+			})
+		}
+	}
+}

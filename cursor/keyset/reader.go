@@ -156,6 +156,7 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		r.moved = true
 		pg, err := r.openPage(req, pg.Items, src, budget, limit)
 		kept = false // the page has taken the statement over, unless Position has panicked
+		pg.Done = ending
 		return pg, err
 	}
 	closed = true
