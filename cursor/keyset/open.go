@@ -207,8 +207,8 @@ func (o *openPage[T, P]) accept(batch []T) []T {
 	return batch[:n]
 }
 
-// Last implements [paging.Rest].
-func (o *openPage[T, P]) Last() *P { return &o.last }
+// Last implements [paging.Rest]. What it returns does not keep the page in memory.
+func (o *openPage[T, P]) Last() *P { return paging.Clone(&o.last) }
 
 // End implements [paging.Rest].
 func (o *openPage[T, P]) End() (s paging.Stats, more, taken bool, err error) {

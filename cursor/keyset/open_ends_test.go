@@ -5,9 +5,12 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"example.com/pipeline/cursor"
 )
@@ -208,5 +211,38 @@ func TestOpenPageUntil(t *testing.T) {
 				wantIDs(t, ids, s.ids[:until])
 			})
 		}
+	}
+}
+
+// TestOpenPagesAreFreed reads many pages and makes sure that the memory of most is free some
+// pages later. Some blocks of rows are in use, by a position and by what is read.
+func TestOpenPagesAreFreed(t *testing.T) {
+	for _, pace := range paces {
+		s := newSheet()
+		for id := range int64(500) {
+			s.ids = append(s.ids, sheetRowsAll+id+1)
+		}
+		s.use(t, pace, func(ctx context.Context, table *Table) {
+			var early []weak.Pointer[any]
+			for row, err := range table.Stream(ctx, nil) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				id := row.Key[0].(int64)
+				if pace.sleep != nil {
+					time.Sleep(pace.sleep(id))
+				}
+				if id < 400 {
+					early = append(early, weak.Make(&row.Values[0]))
+				}
+				if id == 500 {
+					runtime.GC()
+					early = slices.DeleteFunc(early, func(row weak.Pointer[any]) bool { return row.Value() == nil })
+					if len(early) > 4*rowsPerSlab {
+						t.Errorf("%s: the memory of %d early rows is still in use", pace.name, len(early))
+					}
+				}
+			}
+		})
 	}
 }

@@ -185,7 +185,9 @@ func (r *run[T, P]) handOver(pg *Page[T, P], yield func(T, error) bool) (bool, e
 	r.pace.kept(time.Since(began), pg.Stats.Took)
 	if r.Reuse {
 		if !r.Keep {
-			clear(pg.Items) // so that what they hold can be freed while the next page is read
+			// So that what they hold can be freed while the next page is read. There may be a
+			// row behind them, which was looked at.
+			clear(pg.Items[:cap(pg.Items)])
 		}
 		r.spare = append(r.spare, pg.Items[:0])
 	}
