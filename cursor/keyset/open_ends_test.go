@@ -246,3 +246,35 @@ func TestOpenPagesAreFreed(t *testing.T) {
 		})
 	}
 }
+
+// TestOpenPageTooLate ends the context of a try with the last of the rows that it reads.
+// That is the end of this try, rather than of the page.
+func TestOpenPageTooLate(t *testing.T) {
+	s, pace := newSheet(), loopPace{page: cursor.PageConfig{Size: 20, Max: 20}}
+	s.fault = int64(20 + runRows)
+	s.use(t, pace, func(ctx context.Context, table *Table) {
+		var tries []error
+		table.Page.Retry = func(ctx context.Context, op func(context.Context) error) error {
+			for {
+				try, cancel := context.WithCancel(ctx)
+				s.fail = func(context.Context) (driver.Value, error) {
+					cancel()
+					return s.fault, nil
+				}
+				if len(tries) > 1 {
+					s.fail = nil
+				}
+				err := op(try)
+				tries = append(tries, err)
+				if cancel(); err == nil {
+					return nil
+				}
+			}
+		}
+		ids, err := s.loop(ctx, pace, table, nil)
+		wantIDs(t, ids, s.ids)
+		if got := fmt.Sprint(tries, err); got != "[<nil> keyset: read t: context canceled <nil> <nil>] <nil>" {
+			t.Errorf("the tries ended with %s", got)
+		}
+	})
+}

@@ -112,11 +112,12 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	}
 	open := req.Open && r.checked && r.known && r.spec.facts.unique && rows > limit && limit > runRows
 	budget := r.budget(rows)
-	stmt, stop := ctx, context.CancelFunc(func() {})
+	stmt, stop, outlive := ctx, context.CancelFunc(func() {}), func() bool { return true }
 	if open {
 		// The statement outlives the fetch, whose context may end with it.
 		stmt, stop = context.WithCancel(req.Loop)
-		defer context.AfterFunc(ctx, stop)()
+		outlive = context.AfterFunc(ctx, stop)
+		defer outlive()
 	} else if r.cancels() {
 		stmt, stop = context.WithCancel(ctx)
 	}
@@ -153,6 +154,9 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		return pg, err
 	}
 	if open && more && !budget.full {
+		if !outlive() {
+			return pg, ctx.Err() // it came too late
+		}
 		r.moved = true
 		pg, err := r.openPage(req, pg.Items, src, budget, limit)
 		kept = false // the page has taken the statement over, unless Position has panicked
