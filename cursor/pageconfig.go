@@ -61,13 +61,14 @@ type PageConfig struct {
 	// Retry is put around the fetch of each page, and gets the context to fetch
 	// under. The Do method of a retry policy fits. Where a page breaks off after rows of
 	// it were handed over, that counts as the first try of a page that goes on behind
-	// them. A row that cannot be scanned is not the page's failure and is not retried. nil
-	// means one try.
+	// them. A row that cannot be scanned is not the page's failure and is not retried. It
+	// may call op in any goroutine: tries are made one at a time, none after the first that
+	// succeeds, and all have ended when the next page is fetched. nil means one try.
 	Retry func(ctx context.Context, op func(context.Context) error) error
 
 	// OnPage is told of each page when all of it has been read, in the loop's goroutine:
 	// before its first item is handed over, or, where items are handed over while they are
-	// read, after the last. nil means nobody is.
+	// read, after the last, also where the page breaks off there. nil means nobody is.
 	OnPage func(PageStats)
 }
 

@@ -207,8 +207,8 @@ func (o *openPage[T, P]) accept(batch []T) []T {
 	return batch[:n]
 }
 
-// Last implements [paging.Rest].
-func (o *openPage[T, P]) Last() *P { return &o.last }
+// Last implements [paging.Rest]. What it returns does not keep the page in memory.
+func (o *openPage[T, P]) Last() *P { return paging.Clone(&o.last) }
 
 // End implements [paging.Rest].
 func (o *openPage[T, P]) End() (s paging.Stats, more, taken bool, err error) {
@@ -222,8 +222,15 @@ func (o *openPage[T, P]) End() (s paging.Stats, more, taken bool, err error) {
 // Close implements [paging.Rest].
 func (o *openPage[T, P]) Close() {
 	defer o.closeSource() // the keeper has ended then, also where it passes on a panic
-	if o.keeper != nil {
-		close(o.release)
-		o.keeper.Join()
+	if o.keeper == nil {
+		return
 	}
+	close(o.release)
+	select {
+	case o.turn <- struct{}{}:
+		<-o.turn
+	default:
+		o.budget.stop() // the keeper reads what nobody wants any more, and may wait for a row
+	}
+	o.keeper.Join()
 }

@@ -50,23 +50,20 @@ func (c *sheetConn) Close() error                        { c.s.conns--; return n
 func (c *sheetConn) Begin() (driver.Tx, error)           { return nil, errors.ErrUnsupported }
 func (c *sheetConn) Prepare(string) (driver.Stmt, error) { return nil, errors.ErrUnsupported }
 
-var limitOf = regexp.MustCompile(`LIMIT (\d+)`)
+var (
+	limitOf     = regexp.MustCompile(`LIMIT (\d+)`)
+	conditionOf = regexp.MustCompile(`id ([<>=]+) \$(\d+)`)
+)
 
 func (c *sheetConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
 	s := c.s
-	ids := s.ids
-	if len(args) > 0 {
-		at := args[0].Value.(int64)
-		var some []int64
-		for _, id := range ids {
-			if id > at || id == at && strings.Contains(text, "id = ") {
-				some = append(some, id)
-			}
-		}
-		ids = some
-		if strings.Contains(text, "id = ") {
-			ids = slices.DeleteFunc(ids, func(id int64) bool { return id != at })
-		}
+	ids := slices.Clone(s.ids)
+	for _, c := range conditionOf.FindAllStringSubmatch(text, -1) {
+		n, _ := strconv.Atoi(c[2])
+		at := args[n-1].Value.(int64)
+		ids = slices.DeleteFunc(ids, func(id int64) bool {
+			return !(id < at && c[1][0] == '<' || id > at && c[1][0] == '>' || id == at && strings.HasSuffix(c[1], "="))
+		})
 	}
 	limit, _ := strconv.Atoi(limitOf.FindStringSubmatch(text)[1])
 	ids = ids[:min(limit, len(ids))]

@@ -100,6 +100,10 @@ type Range[P any] struct{ After, Until *P }
 // longer than Page.Hold has the rest of it read into memory beside its body, so the
 // body may wait for as long as it likes, and use the same pool.
 //
+// The end of ctx is yielded at once while a kept page is read. The rows of an open page are
+// read in the loop's goroutine, where it is up to the driver to end its wait when ctx ends.
+// With one that does not, set Page.Hold to -1.
+//
 // Stream looks one row past each page, or, where rows are large, for another
 // one at its last position: two rows with the same position end the stream with
 // [cursor.ErrDuplicateKey], and neither is handed over. Where no index proves that the key

@@ -112,11 +112,12 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	}
 	open := req.Open && r.checked && r.known && r.spec.facts.unique && rows > limit && limit > runRows
 	budget := r.budget(rows)
-	stmt, stop := ctx, context.CancelFunc(func() {})
+	stmt, stop, outlive := ctx, context.CancelFunc(func() {}), func() bool { return true }
 	if open {
 		// The statement outlives the fetch, whose context may end with it.
 		stmt, stop = context.WithCancel(req.Loop)
-		defer context.AfterFunc(ctx, stop)()
+		outlive = context.AfterFunc(ctx, stop)
+		defer outlive()
 	} else if r.cancels() {
 		stmt, stop = context.WithCancel(ctx)
 	}
@@ -153,8 +154,14 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		return pg, err
 	}
 	if open && more && !budget.full {
-		kept, r.moved = false, true
-		return r.openPage(req, pg.Items, src, budget, limit)
+		if !outlive() {
+			return pg, ctx.Err() // it came too late
+		}
+		r.moved = true
+		pg, err := r.openPage(req, pg.Items, src, budget, limit)
+		kept = false // the page has taken the statement over, unless Position has panicked
+		pg.Done = ending
+		return pg, err
 	}
 	closed = true
 	if err := src.close(); err != nil && !budget.full { // nothing of the rest is wanted where it is full
@@ -329,7 +336,14 @@ func (r *reader[T, P]) first(ctx context.Context, after *P) (*P, error) {
 	if err != nil {
 		return nil, err
 	}
+	closed := false
+	defer func() { // also when a driver or Scan panics
+		if !closed {
+			src.close()
+		}
+	}()
 	rows, _, err := src.read(ctx, nil, 1, &budget{rows: 1})
+	closed = true
 	if err := errors.Join(err, src.close()); err != nil || len(rows) == 0 {
 		return nil, err
 	}

@@ -23,7 +23,14 @@ type Page[T, P any] struct {
 	Done  bool       // no more is to come, even if the source is followed
 	Err   error      // final, to be yielded after the items
 	Rest  Rest[T, P] // what is still to be read; nil where the page is whole
-	Stats Stats      // filled by the pager where Rest is nil
+	Stats Stats      // filled by the pager: of what there is already
+}
+
+// close closes what is open of the page.
+func (pg *Page[T, P]) close() {
+	if pg.Rest != nil {
+		pg.Rest.Close()
+	}
 }
 
 // A Rest is the rest of an open page: its items are handed over while its statement is
@@ -40,9 +47,9 @@ type Rest[T, P any] interface {
 	// Last returns the position of the last item that was returned.
 	Last() *P
 
-	// End says how the page has ended, once Next has returned no items and it was closed:
-	// taken is whether the loop held it for too long, so that its rest was read beside the
-	// loop's body.
+	// End says how the page has ended, once Next has returned no items or an error, and it
+	// was closed. s counts the time since the fetch. taken is whether the loop held it for
+	// too long, so that its rest was read beside the loop's body.
 	End() (s Stats, more, taken bool, err error)
 
 	// Close ends the page, whatever has come of it, and waits for all that it started.

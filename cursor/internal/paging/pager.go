@@ -5,7 +5,6 @@ package paging
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"time"
 
@@ -55,11 +54,11 @@ func (p Pager[T, P]) Stream(ctx context.Context) iter.Seq2[T, error] {
 }
 
 // fetchContext returns the context to fetch under. It ends with the loop, unless ctx
-// cannot end and a fetch is only one page of a database away from its own end: then
-// there is nothing to gain by telling it, and drivers watch a context that can end by
-// a goroutine for each statement, which costs a tenth of the time of a page.
+// cannot end and no fetch goes on beside the loop's body: then nobody is there to tell
+// it, and drivers watch a context that can end by a goroutine for each statement, which
+// costs a tenth of the time of a page.
 func (p *Pager[T, P]) fetchContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.Reuse && p.Config.Retry == nil && ctx.Done() == nil {
+	if p.Reuse && p.Config.Retry == nil && p.Config.Prefetch == 0 && ctx.Done() == nil {
 		return ctx, func() {}
 	}
 	return context.WithCancel(ctx)
@@ -96,15 +95,13 @@ func (r *run[T, P]) leave(cancel context.CancelFunc) {
 	}
 	cancel()
 	f := r.ahead
-	if f == nil || f.task == nil {
+	if f == nil {
 		return
 	}
-	defer func() {
-		if f.page.Rest != nil {
-			f.page.Rest.Close()
-		}
-	}()
-	f.task.Join()
+	defer func() { f.page.close() }()
+	if f.task != nil {
+		f.task.Join()
+	}
 }
 
 // run yields everything up to the final error, which it returns; nil at the end of
@@ -188,7 +185,9 @@ func (r *run[T, P]) handOver(pg *Page[T, P], yield func(T, error) bool) (bool, e
 	r.pace.kept(time.Since(began), pg.Stats.Took)
 	if r.Reuse {
 		if !r.Keep {
-			clear(pg.Items) // so that what they hold can be freed while the next page is read
+			// So that what they hold can be freed while the next page is read. There may be a
+			// row behind them, which was looked at.
+			clear(pg.Items[:cap(pg.Items)])
 		}
 		r.spare = append(r.spare, pg.Items[:0])
 	}
@@ -215,23 +214,29 @@ func (r *run[T, P]) handOverOpen(pg *Page[T, P], yield func(T, error) bool) (boo
 			if end := seq.ContextError(r.ctx); end != nil {
 				return false, end
 			}
-			r.rest = nil
-			rest.Close()
+			r.end(pg)
 			if r.Config.Retry == nil {
 				return false, Final(err)
 			}
-			r.After, r.broken, pg.More = rest.Last(), err, true
+			r.broken, pg.More, pg.Err = err, true, nil
 			return true, nil
 		}
 	}
+	r.limit = r.Config.nextSize(r.end(pg), r.most())
+	return true, nil
+}
+
+// end notes the end of an open page.
+func (r *run[T, P]) end(pg *Page[T, P]) Stats {
+	rest := r.rest
 	r.rest = nil
 	rest.Close()
 	stats, more, taken, err := rest.End()
+	stats.Took += pg.Stats.Took
 	r.After, pg.More, pg.Err = rest.Last(), more, err
 	r.pace.opened(taken)
-	r.limit = r.Config.nextSize(stats, r.most())
 	r.read(stats)
-	return true, nil
+	return stats
 }
 
 // mayOpen reports whether there can be open pages at all.
@@ -273,39 +278,6 @@ func (r *run[T, P]) request() Request[T, P] {
 		req.Buf, r.spare = r.spare[n-1], r.spare[:n-1]
 	}
 	return req
-}
-
-// fetchPage fetches a page under the retry policy. An error that more tries would not
-// mend is in the page.
-func (r *run[T, P]) fetchPage(req Request[T, P]) (Page[T, P], error) {
-	var pg Page[T, P]
-	fetched := false
-	broken := r.broken
-	r.broken = nil
-	try := func(ctx context.Context) error {
-		if broken != nil { // the page before broke off: that was the first try at its rest
-			err := broken
-			broken = nil
-			return err
-		}
-		began := time.Now()
-		got, err := r.Fetch(ctx, req)
-		if err != nil {
-			return err
-		}
-		got.Stats = Stats{Rows: len(got.Items), Limit: req.Limit, Took: time.Since(began)}
-		pg, fetched = got, true
-		return nil
-	}
-	if r.Config.Retry == nil {
-		err := try(r.fetchCtx)
-		return pg, err
-	}
-	err := r.Config.Retry(r.fetchCtx, try)
-	if err == nil && !fetched {
-		err = errors.New("cursor: Retry returned no error, but no page was read")
-	}
-	return pg, err
 }
 
 // await returns the page that is being fetched. It gives up when ctx ends, even
