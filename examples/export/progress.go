@@ -15,7 +15,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A progress shows how far the export is: as a bar on a terminal, else in plain
+// A progress shows how far the export is: as a bar on a terminal, otherwise in plain
 // lines. The partitions count their rows with an atomic add, the rest happens
 // beside them a few times a second.
 type progress struct {
