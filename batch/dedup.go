@@ -3,6 +3,8 @@ package batch
 import (
 	"iter"
 	"time"
+
+	"example.com/pipeline/seq"
 )
 
 // DedupConfig says how much [Dedup] remembers. The zero value works.
@@ -53,7 +55,7 @@ func Dedup[T any, K comparable](in iter.Seq2[T, error], key func(T) K, cfg Dedup
 			if err == nil && !seen.isNew(key(v)) {
 				continue
 			}
-			if !yield(v, err) {
+			if !yield(v, err) || err != nil && !seq.IsItemError(err) {
 				return
 			}
 		}

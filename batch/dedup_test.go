@@ -97,6 +97,21 @@ func TestDedupErrorsAndReuse(t *testing.T) {
 	}
 }
 
+// A source that goes on after a final error is not listened to, whatever the consumer does.
+func TestDedupEndsAtFinalError(t *testing.T) {
+	source := func(yield func(int, error) bool) {
+		_ = yield(1, nil) && yield(0, errItem) && yield(0, errFinal) && yield(2, nil)
+	}
+	var got []string
+	for v, err := range batch.Dedup(source, identity[int], batch.DedupConfig{}) {
+		got = append(got, fmt.Sprint(v, err))
+	}
+	want := []string{"1 <nil>", fmt.Sprint(0, errItem), fmt.Sprint(0, errFinal)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the stream differs (-want +got):\n%s", diff)
+	}
+}
+
 // A million keys take at most 120 bytes each beyond the key, and no more once
 // there have been two million.
 func TestDedupMemory(t *testing.T) {

@@ -116,11 +116,14 @@ func (gs *groups[K, T]) remove(g *group[K, T]) {
 	}
 }
 
-// oldest returns the group with the oldest item, or nil; of several streams' items
-// with the same number the first stream's counts.
-func (gs *groups[K, T]) oldest() (oldest *group[K, T]) {
+// oldest returns the group with the oldest item of a stream that is not left out, or
+// nil; of several streams' items with the same number the first stream's counts.
+func (gs *groups[K, T]) oldest(leftOut func(stream int) bool) (oldest *group[K, T]) {
 	var number int64
 	for i := range gs.lines {
+		if leftOut(i) {
+			continue
+		}
 		if e := gs.lines[i].head(); e.group != nil && (oldest == nil || e.number < number) {
 			oldest, number = e.group, e.number
 		}

@@ -26,9 +26,9 @@ type Group[K comparable, T any] struct {
 // ahead waits for the others, however late they are, and costs neither memory nor
 // groups. Only when every stream that has not ended is held up in this way, because
 // their keys come in a very different order, or not in all of them, the group with
-// the oldest item has to go, so that the streams can go on. Which one that is does
-// not depend on how fast the streams are: as long as TTL plays no part, and no
-// stream ends with an error, the same streams always make the same groups. No group
+// the oldest item of these streams has to go, so that they can go on. Which one that
+// is does not depend on how fast the streams are: as long as TTL plays no part, and
+// no stream ends with an error, the same streams always make the same groups. No group
 // has to go where each key stands within d places of where the other streams have
 // it, and MaxPending is at least (d+1)*len(ins).
 //

@@ -104,11 +104,12 @@ func (run joinRun) model() (out []string) {
 		}
 	}
 	waits := func(i int) bool { return holds[i] >= share }
-	oldest := func() (best int) {
+	// oldest looks at the items of all streams, or only at those of streams that go on.
+	oldest := func(all bool) (best int) {
 		least := func(i int) (number, stream int) {
 			number = 1 << 30
 			for s := range n {
-				if v, ok := groups[i].items[s]; ok && v.number < number {
+				if v, ok := groups[i].items[s]; ok && v.number < number && (all || !ended[s]) {
 					number, stream = v.number, s
 				}
 			}
@@ -124,7 +125,7 @@ func (run joinRun) model() (out []string) {
 	}
 	releaseAll := func() {
 		for len(groups) > 0 {
-			i := oldest()
+			i := oldest(true)
 			give("partial " + text(groups[i]))
 			groups = slices.Delete(groups, i, i+1)
 		}
@@ -206,7 +207,7 @@ func (run joinRun) model() (out []string) {
 			for i := range n {
 				number[i] = slices.Max(number)
 			}
-			i := oldest()
+			i := oldest(false)
 			give("partial " + text(groups[i]))
 			remove(i)
 		}

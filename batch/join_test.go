@@ -137,6 +137,43 @@ func TestJoinMemory(t *testing.T) {
 }
 
 // What goes before its time says why.
+// What a short stream has given stays until a long one comes to it, however much the long
+// one has that is in no other.
+func TestJoinEndedStreamKeepsItsGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		few := func(yield func(int, error) bool) {
+			_ = yield(1, nil) && yield(2, nil)
+		}
+		many := func(yield func(int, error) bool) {
+			time.Sleep(time.Second)
+			for i := range 1000 {
+				if !yield(100+i, nil) {
+					return
+				}
+			}
+			_ = yield(2, nil) && yield(1, nil)
+		}
+		key := func(v int) int { return v }
+		matches, incomplete := 0, 0
+		for g, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: 6}, key, few, many) {
+			switch {
+			case err == nil:
+				matches++
+			case errors.Is(err, batch.ErrIncomplete):
+				if g, _ = seq.FailedItem[batch.Group[int, int]](err); g.Key < 100 {
+					t.Errorf("incomplete: %v", err)
+				}
+				incomplete++
+			default:
+				t.Fatal(err)
+			}
+		}
+		if matches != 2 || incomplete != 1000 {
+			t.Errorf("got %d matches and %d incomplete groups, want 2 and 1000", matches, incomplete)
+		}
+	})
+}
+
 func TestJoinErrors(t *testing.T) {
 	var got []string
 	for _, err := range batch.Join(t.Context(), batch.JoinConfig{MaxPending: 2}, hundreds, seq.Of(100, 200, 300, 400), seq.Of(311)) {

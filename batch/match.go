@@ -185,11 +185,14 @@ func (m *matcher[K, T, U]) crowded() bool {
 	return m.open > 0
 }
 
-// evict yields the oldest groups as long as there are too many.
+// evict yields the oldest groups as long as there are too many. A group that has items
+// only of streams that have ended stays: what it lacks may still come, and no stream is
+// held up by it.
 func (m *matcher[K, T, U]) evict() bool {
+	hasEnded := func(stream int) bool { return m.ended[stream] }
 	for m.crowded() {
 		m.groups.synchronize()
-		g := m.groups.oldest()
+		g := m.groups.oldest(hasEnded)
 		why := heldUp
 		if m.share == 0 {
 			why = tooMany
@@ -230,7 +233,8 @@ func (m *matcher[K, T, U]) sweep() bool {
 
 // releaseAll yields all groups that are left.
 func (m *matcher[K, T, U]) releaseAll() bool {
-	for g := m.groups.oldest(); g != nil; g = m.groups.oldest() {
+	none := func(int) bool { return false }
+	for g := m.groups.oldest(none); g != nil; g = m.groups.oldest(none) {
 		if !m.release(g, noMore) {
 			return false
 		}

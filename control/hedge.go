@@ -155,7 +155,9 @@ func (h *hedge[T, U]) begin(ctx context.Context) {
 			case <-h.over:
 			}
 		}()
-		t.result, t.err = h.fn(ctx, h.item)
+		if t.err = ended(ctx); t.err == nil { // ctx may end as the timer fires
+			t.result, t.err = h.fn(ctx, h.item)
+		}
 		t.returned = true
 	})
 	h.running[t] = struct{}{} // now: a method of ctx may panic in Go

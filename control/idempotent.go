@@ -13,7 +13,8 @@ import (
 
 // A KeyStore remembers which calls have been made, and what their results were,
 // which are JSON. [Keys] is one in memory; one in a SQL table outlives the process.
-// Its methods heed their context.
+// Its methods heed their context. Where claims run out, several calls of one process may
+// claim the same key one after another: [ClaimOf] tells them apart.
 type KeyStore interface {
 	// Begin claims key: where done is false and err nil, the call is the caller's
 	// to make, who must end it by Finish or Abandon. Where done is true the call
@@ -43,6 +44,15 @@ type KeyRenewer interface {
 	// an error it is tried again at the next time.
 	Renew(ctx context.Context, key string) (held bool, err error)
 }
+
+// ClaimOf returns what tells apart the calls for which [Idempotent] uses a [KeyStore]: in
+// the contexts of Begin, Renew, Finish and Abandon it is the same value for one call, and
+// one that equals no other call's. It can be the key of a map. In any other context it is
+// nil.
+func ClaimOf(ctx context.Context) any { return ctx.Value(claimKey{}) }
+
+// claimKey is the key of the *claim in a context.
+type claimKey struct{}
 
 // recordTime bounds how long it may take to record how a call ended, whose own
 // context may have ended.
@@ -91,8 +101,8 @@ func Idempotent[T, U any](fn func(context.Context, T) (U, error), keys KeyStore,
 		if ctx.Err() != nil {
 			return none, seq.ContextError(ctx)
 		}
-		c := claim{keys, key(item)}
-		data, done, err := keys.Begin(ctx, c.key)
+		c := &claim{keys, key(item)}
+		data, done, err := keys.Begin(c.within(ctx), c.key)
 		switch {
 		case err != nil:
 			return none, &refusedError{fmt.Errorf("control.Idempotent: the call for key %q was not made: %w", c.key, err)}
@@ -104,7 +114,7 @@ func Idempotent[T, U any](fn func(context.Context, T) (U, error), keys KeyStore,
 }
 
 // claimed makes the call for a key that is the caller's, and records how it ended.
-func claimed[T, U any](ctx context.Context, c claim, fn func(context.Context, T) (U, error), item T) (result U, err error) {
+func claimed[T, U any](ctx context.Context, c *claim, fn func(context.Context, T) (U, error), item T) (result U, err error) {
 	r := &renewal{ctx: ctx}
 	defer r.join() // passes on a panic of Renew
 	var data []byte
@@ -146,14 +156,19 @@ type claim struct {
 	key  string
 }
 
-func (c claim) finish(ctx context.Context, result []byte) error {
-	ctx, cancel := recording(ctx)
+// within returns ctx for a method of the store.
+func (c *claim) within(ctx context.Context) context.Context {
+	return context.WithValue(ctx, claimKey{}, c)
+}
+
+func (c *claim) finish(ctx context.Context, result []byte) error {
+	ctx, cancel := recording(c.within(ctx))
 	defer cancel()
 	return asMade(c.keys.Finish(ctx, c.key, result))
 }
 
-func (c claim) abandon(ctx context.Context) error {
-	ctx, cancel := recording(ctx)
+func (c *claim) abandon(ctx context.Context) error {
+	ctx, cancel := recording(c.within(ctx))
 	defer cancel()
 	if err := c.keys.Abandon(ctx, c.key); err != nil {
 		return fmt.Errorf("control.Idempotent: key %q could not be freed: %w", c.key, asMade(err))
@@ -183,13 +198,13 @@ type renewal struct {
 }
 
 // start begins to renew the claim, where claims run out.
-func (r *renewal) start(c claim) {
+func (r *renewal) start(c *claim) {
 	keys, ok := c.keys.(KeyRenewer)
 	if !ok {
 		return
 	}
 	fnCtx, lose := context.WithCancelCause(r.ctx)
-	renewCtx, stop := context.WithCancel(context.WithoutCancel(r.ctx))
+	renewCtx, stop := context.WithCancel(context.WithoutCancel(c.within(r.ctx)))
 	r.task = seq.Go(r.ctx, func() {
 		why := fmt.Errorf("control.Idempotent: the claim on key %q is not renewed any more", c.key) // Renew has panicked
 		defer func() { lose(why) }()
@@ -216,7 +231,7 @@ func (r *renewal) join() {
 
 // renew renews the claim until ctx ends, and then returns nil, or until the claim is
 // lost.
-func (c claim) renew(ctx context.Context, keys KeyRenewer) (lost error) {
+func (c *claim) renew(ctx context.Context, keys KeyRenewer) (lost error) {
 	every := keys.RenewEvery()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

@@ -261,7 +261,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// declared lists what a file declares at its top: examples by name, all else with its
+// declared lists what a file declares at its top: examples by name, everything else with its
 // package.
 func declared(t *testing.T, path string) (names []string) {
 	t.Helper()

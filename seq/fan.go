@@ -22,7 +22,7 @@ const fanAhead = 7
 // Each branch is a stage that runs in a goroutine of its own and keeps its order. Its
 // input is for one loop at a time; a second loop over it goes on where the first left.
 // What is routed to a branch that has ended is dropped, but a final error routed
-// there is yielded by itself, after all else. A branch that is slow holds up the
+// there is yielded by itself, after everything else. A branch that is slow holds up the
 // source as soon as its lane is full. An item error may overtake items. The branches that
 // have something take turns; an idle one costs nothing.
 //

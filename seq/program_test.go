@@ -119,7 +119,7 @@ func decodeProgram(code []byte) program {
 		p.steps = append(p.steps, step)
 		p.args = append(p.args, c.arg)
 	}
-	p.rude = p.rude && len(p.steps) > 0 // else nothing stands between it and the consumer
+	p.rude = p.rude && len(p.steps) > 0 // otherwise nothing stands between it and the consumer
 	return p
 }
 

@@ -152,7 +152,7 @@ func randomKills(t *testing.T, j job, db database) {
 		waiting := j.start(t)
 		for came := unopened; came != finished; {
 			working := waiting
-			select { // else the next one might come first
+			select { // otherwise the next one might come first
 			case <-working.opened:
 			case <-working.ended:
 			}

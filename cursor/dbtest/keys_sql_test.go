@@ -126,6 +126,53 @@ func TestSQLKeysRenew(t *testing.T) {
 	})
 }
 
+// TestSQLKeysClaimTakenOverHere has two calls of one process hold the same key one after
+// the other, since the claim of the first has run out. How the first ends is nothing to
+// the claim of the second.
+func TestSQLKeysClaimTakenOverHere(t *testing.T) {
+	withEachDB(t, func(t *testing.T, db database) {
+		s := newStore(t, db, sqlstore.KeysFor(time.Hour))
+		other := newStore(t, db, sqlstore.KeysFor(time.Hour))
+		for name, first := range map[string]error{"fails": errors.New("too late"), "succeeds": nil} {
+			calls := 0
+			begun := make(chan bool)
+			leave := []chan error{make(chan error), make(chan error)}
+			call := control.Idempotent(func(context.Context, string) (string, error) {
+				n := calls
+				calls++
+				begun <- true
+				return fmt.Sprint("call ", n), <-leave[n]
+			}, s, func(key string) string { return key })
+			ended := make([]chan error, 2)
+			for n := range ended {
+				ended[n] = make(chan error, 1)
+				go func() {
+					_, err := call(t.Context(), name)
+					ended[n] <- err
+				}()
+				<-begun
+				if n == 0 {
+					exec(t, db.DB, fmt.Sprintf("UPDATE pipeline_keys SET claim_until = 0 WHERE name = '%s'", name))
+				}
+			}
+			leave[0] <- first
+			if err := <-ended[0]; err == nil {
+				t.Errorf("the first %s: it has recorded its end in the claim of the second", name)
+			}
+			if _, _, err := other.Begin(t.Context(), name); !errors.Is(err, control.ErrInProgress) {
+				t.Errorf("the first %s: the key of the second is not claimed: %v", name, err)
+			}
+			leave[1] <- nil
+			if err := <-ended[1]; err != nil {
+				t.Errorf("the first %s: the second could not record its result: %v", name, err)
+			}
+			if got, done, err := other.Begin(t.Context(), name); string(got) != `"call 1"` || !done || err != nil {
+				t.Errorf("the first %s: got %s, %t, %v, want the second's result", name, got, done, err)
+			}
+		}
+	})
+}
+
 // TestSQLKeysIdempotent uses the keys for what they are for.
 func TestSQLKeysIdempotent(t *testing.T) {
 	withEachDB(t, func(t *testing.T, db database) {

@@ -28,8 +28,8 @@ func TestNoClaimStaysBehind(t *testing.T) {
 	cancel() // so that Finish does not try for six seconds
 	for i := range 3 {
 		finished, abandoned := fmt.Sprint("finished ", i), fmt.Sprint("abandoned ", i)
-		s.claims.Store(finished, "claim")
-		s.claims.Store(abandoned, "claim")
+		s.claims.Store(claimant{key: finished}, "claim")
+		s.claims.Store(claimant{key: abandoned}, "claim")
 		if err := s.Finish(ctx, finished, nil); err == nil {
 			t.Error("Finish succeeded")
 		}

@@ -25,7 +25,7 @@ func (s *Store) Begin(ctx context.Context, key string) (result []byte, done bool
 	})
 	switch {
 	case err == nil && !done:
-		s.claims.Store(key, claim)
+		s.claims.Store(claimantOf(ctx, key), claim)
 	case err != nil && !errors.Is(err, control.ErrInProgress):
 		s.unclaim(ctx, name, claim)
 	}
@@ -33,6 +33,17 @@ func (s *Store) Begin(ctx context.Context, key string) (result []byte, done bool
 		return nil, false, fmt.Errorf("sqlstore: begin the call for key %q: %w", key, err)
 	}
 	return result, done, nil
+}
+
+// A claimant is a call that has claimed a key. One whose claim has run out may still be
+// under way when another one of this process takes the key over.
+type claimant struct {
+	key  string
+	call any // what control.Idempotent knows it by; nil for whoever calls Begin himself
+}
+
+func claimantOf(ctx context.Context, key string) claimant {
+	return claimant{key, control.ClaimOf(ctx)}
 }
 
 // begin claims a key, or finds that it has been claimed with this very claim.
@@ -85,11 +96,12 @@ func (s *Store) unclaim(ctx context.Context, name, claim string) {
 // runs out.
 func (s *Store) Finish(ctx context.Context, key string, result []byte) error {
 	name := keyName(key)
-	claim, ok := s.claims.Load(key)
+	by := claimantOf(ctx, key)
+	claim, ok := s.claims.Load(by)
 	if !ok {
 		return fmt.Errorf("sqlstore: finish the call for key %q: it was not begun here", key)
 	}
-	defer s.claims.CompareAndDelete(key, claim)
+	defer s.claims.CompareAndDelete(by, claim)
 	if result == nil {
 		result = []byte{}
 	}
@@ -125,7 +137,7 @@ func (s *Store) RenewEvery() time.Duration { return max(s.keyFor/3, time.Millise
 // taken it over.
 func (s *Store) Renew(ctx context.Context, key string) (held bool, err error) {
 	name := keyName(key)
-	claim, ok := s.claims.Load(key)
+	claim, ok := s.claims.Load(claimantOf(ctx, key))
 	if !ok {
 		return false, nil
 	}
@@ -149,7 +161,7 @@ func (s *Store) Renew(ctx context.Context, key string) (held bool, err error) {
 // it still holds. After an error this store knows nothing of the claim any more, and it
 // runs out.
 func (s *Store) Abandon(ctx context.Context, key string) error {
-	claim, ok := s.claims.LoadAndDelete(key)
+	claim, ok := s.claims.LoadAndDelete(claimantOf(ctx, key))
 	if !ok {
 		return nil
 	}

@@ -46,7 +46,7 @@ type Store struct {
 	leaseFor    time.Duration
 	keyFor      time.Duration
 
-	claims sync.Map // key in progress → the token of this store's claim
+	claims sync.Map // claimant → the token of its claim
 }
 
 var (

@@ -34,7 +34,7 @@ const (
 type Step struct {
 	Op   Op
 	Path string
-	Len  int // of what is written, else 0
+	Len  int // of what is written, otherwise 0
 
 	run func(n int) (int, error)
 	n   int

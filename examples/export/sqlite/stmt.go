@@ -244,7 +244,7 @@ func (c *conn) exec(s *stmt, args []driver.NamedValue, r *result) (err error) {
 		}
 	}
 	*r = result{id: lib.Xsqlite3_last_insert_rowid(c.tls, c.db)}
-	if lib.Xsqlite3_total_changes64(c.tls, c.db) != before { // else what follows tells of an earlier statement
+	if lib.Xsqlite3_total_changes64(c.tls, c.db) != before { // otherwise what follows tells of an earlier statement
 		r.rows = lib.Xsqlite3_changes64(c.tls, c.db)
 	}
 	return nil

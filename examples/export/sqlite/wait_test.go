@@ -273,7 +273,7 @@ func TestReadOnlyMakesNoFiles(t *testing.T) {
 		t.Cleanup(func() { os.Chmod(dir, 0o755) })
 		params := "?mode=ro"
 		if journal == "WAL" {
-			params += "&immutable=1" // else a reader would need a file of its own for the locks
+			params += "&immutable=1" // otherwise a reader would need a file of its own for the locks
 		}
 		db = openDB(t, "file:"+path+params)
 		if got := one[int](t, db, "SELECT v FROM t"); got != 1 {
