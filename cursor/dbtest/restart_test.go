@@ -147,7 +147,7 @@ func restartMidPage(t *testing.T, s *server, how stopMode) {
 	e := newRestartedExport(t, s, rows, bytes)
 	restarts, again := 0, 0
 	e.comeThrough(t, s, func(n int) {
-		if e.retries == 1 && again == 0 {
+		if e.retries > 0 && again == 0 {
 			again = n // the first page begins once more: 150 rows, and one that is looked at
 		}
 		if n == 5 || restarts == 1 && again > 0 && n == again+156 { // near the beginning of either page
