@@ -23,6 +23,7 @@ type config struct {
 	tables       []tableName
 	key, columns list
 	where        string
+	limit        int // rows; 0 means all
 	format       encode.Format
 	delimiter    string
 	header       bool
@@ -62,6 +63,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.Var(&c.key, "key", "`columns` that are unique together and never NULL, in the order of an index (default: the primary key)")
 	f.Var(&c.columns, "columns", "`columns` to export (default: all); one with a comma in double quotes")
 	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
+	f.IntVar(&c.limit, "limit", 0, "export this many `rows` at most, the first ones by the key; of each table, where there are several (default: all)")
 
 	f.StringVar(&c.out, "out", "", "the `file` to write, or - for standard output, which cannot be gone on with (default: the table's name in the current folder)")
 	f.StringVar(&c.format.Name, "format", "", "csv, tsv or jsonl (default: by the ending of -out, otherwise csv)")
@@ -126,6 +128,9 @@ func (c *config) complete() error {
 	}{
 		{c.dsn != "" && c.table == "" && c.query == "", "-dsn needs -table or -query: what is to be exported?"},
 		{c.dryRun && c.dsn == "", "-dry-run needs -dsn: the demo database would have to be made"},
+		{c.limit < 0, fmt.Sprintf("-limit must not be negative, as %d is", c.limit)},
+		{c.limit > 0 && c.partitions > 1, "-limit is for one file, and cannot go with -partitions"},
+		{c.limit > 0 && c.more, "-limit and -more cannot go together"},
 		{c.more && c.restart, "-more and -restart cannot go together"},
 		{c.table != "" && c.query != "", "-table and -query cannot go together"},
 		{c.query != "" && c.out == "", "-query needs -out: which file is to be written?"},

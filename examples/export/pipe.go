@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 
-	"example.com/pipeline/control"
 	"example.com/pipeline/cursor/keyset"
 )
 
@@ -23,16 +22,12 @@ func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	e.progress.Start(ctx, e.stall, cancel)
 	defer e.progress.Stop()
 
-	rows := table.Rows(ctx, keyset.Range[keyset.Key]{})
-	if e.rate > 0 {
-		rows = control.RateLimit(ctx, rows, control.NewPacer(e.rate))
-	}
 	out := bufio.NewWriterSize(stdout, 64<<10)
 	buf := encoder.Header(nil)
 	if _, err := out.Write(buf); err != nil {
 		return err
 	}
-	for row, err := range rows {
+	for row, err := range e.rowsOf(ctx, table, keyset.Range[keyset.Key]{}, 0) {
 		if err != nil {
 			return err
 		}

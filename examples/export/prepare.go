@@ -95,9 +95,13 @@ func (e *export) prepareTables(ctx context.Context) error {
 	if e.given("page") {
 		options.Page.Size, options.Page.Max = e.page, e.page
 	}
+	if e.limit > 0 && e.limit <= e.page {
+		options.Page.Size, options.Page.Prefetch = e.limit, 0 // one page, and none behind it
+	}
 	e.settings = plan.Settings{
 		Database: cmp.Or(e.config.source, e.db.Name), Where: e.where,
-		Format: e.format.Name, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null, Partitions: e.partitions,
+		Format: e.format.Name, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null,
+		Partitions: e.partitions, Limit: e.limit,
 	}
 	if e.gzip {
 		e.settings.Compress = "gzip"
@@ -203,6 +207,9 @@ func (e *export) countRows(ctx context.Context) error {
 		} else if n, known = e.db.Estimate(ctx, table); !known {
 			e.progress.total.Store(0)
 			return nil
+		}
+		if e.limit > 0 {
+			n = min(n, int64(e.limit))
 		}
 		e.progress.total.Add(n)
 	}

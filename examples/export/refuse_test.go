@@ -69,6 +69,9 @@ func TestBadFlags(t *testing.T) {
 		{"cannot go together", []string{"-dsn=sqlite:x", "-table=x", "-query=SELECT 1", "-out=x"}},
 		{"-query needs -out", []string{"-dsn=sqlite:x", "-query=SELECT 1"}},
 		{"-query is empty", []string{"-dsn=sqlite:x", "-query= ;", "-out=x"}},
+		{"-limit must", []string{"-limit=-1"}},
+		{"cannot go with -partitions", []string{"-limit=5", "-partitions=2"}},
+		{"cannot go together", []string{"-limit=5", "-more"}},
 		{"-stall must", []string{"-stall=5ms"}},
 	} {
 		mustRun(t, dir, exitUsage, test.says, test.args...)
@@ -203,6 +206,7 @@ func TestAnotherQueryIsRefused(t *testing.T) {
 		{"-header", "-header=false"},
 		{"-null", "-null=NULL"},
 		{"-partitions", "-partitions=2"},
+		{"-limit", "-limit=500"},
 		{"-dsn", "-dsn=" + other},
 	} {
 		r := mustRun(t, dir, exitFailed, "is now", append(base, test.arg)...)

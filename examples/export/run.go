@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -55,6 +56,9 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	}
 	if err := e.prepare(ctx); err != nil {
 		return err
+	}
+	if c.rate > 0 {
+		e.pacer = control.NewPacer(c.rate)
 	}
 	defer e.db.Close()
 	switch {
@@ -120,9 +124,6 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	} else {
 		e.say("exporting %s of %s to %s", e.what(), e.db.Name, e.out)
 	}
-	if e.rate > 0 {
-		e.pacer = control.NewPacer(e.rate)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e.progress.Start(ctx, e.stall, cancel)
@@ -170,10 +171,7 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 	if e.bounded && until == nil { // there are no rows
 		return p.checkpoint.Finish(ctx)
 	}
-	rows := table.Rows(ctx, keyset.Range[keyset.Key]{After: after, Until: until})
-	if e.pacer != nil {
-		rows = control.RateLimit(ctx, rows, e.pacer)
-	}
+	rows := e.rowsOf(ctx, table, keyset.Range[keyset.Key]{After: after, Until: until}, p.checkpoint.Items())
 	rows = cursor.Track(ctx, rows, p.checkpoint, e.commitEvery(), table.Position)
 
 	for row, err := range rows {
@@ -189,6 +187,19 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 	return p.checkpoint.Finish(ctx)
 }
 
+// rowsOf streams a range of a table's rows, as many and as fast as the flags allow. written
+// is how many of them earlier runs have written.
+func (e *export) rowsOf(ctx context.Context, table *source.Table, r keyset.Range[keyset.Key], written int64) iter.Seq2[keyset.Row, error] {
+	rows := table.Rows(ctx, r)
+	if e.limit > 0 {
+		rows = seq.Take(rows, max(e.limit-int(written), 0))
+	}
+	if e.pacer != nil {
+		rows = control.RateLimit(ctx, rows, e.pacer)
+	}
+	return rows
+}
+
 // exportAtOnce writes rows that come in no order, so that no commit can say which of them are
 // written: there is one, at the end. When the statement breaks off, all begins anew.
 func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Table, encoder *encode.Encoder) error {
@@ -202,12 +213,8 @@ func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Ta
 		if _, err := p.file.Write(encoder.Header(nil)); err != nil {
 			return err
 		}
-		rows := table.Rows(ctx, p.Range)
-		if e.pacer != nil {
-			rows = control.RateLimit(ctx, rows, e.pacer)
-		}
 		var buf []byte
-		for row, err := range rows {
+		for row, err := range e.rowsOf(ctx, table, p.Range, 0) {
 			if err != nil {
 				return err
 			}
