@@ -23,6 +23,7 @@ type config struct {
 	tables       []tableName
 	key, columns list
 	where        string
+	until        keyValues
 	limit        int // rows; 0 means all
 	format       encode.Format
 	delimiter    string
@@ -63,6 +64,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.Var(&c.key, "key", "`columns` that are unique together and never NULL, in the order of an index (default: the primary key)")
 	f.Var(&c.columns, "columns", "`columns` to export (default: all); one with a comma in double quotes")
 	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
+	f.Var(&c.until, "until", "the last `key` to export, whether there is a row with it or not; the values of several columns with commas between them (default: the end of the table)")
 	f.IntVar(&c.limit, "limit", 0, "export this many `rows` at most, the first ones by the key; of each table, where there are several (default: all)")
 
 	f.StringVar(&c.out, "out", "", "the `file` to write, or - for standard output, which cannot be gone on with (default: the table's name in the current folder)")
@@ -127,9 +129,12 @@ func (c *config) complete() error {
 		err string
 	}{
 		{c.dsn != "" && c.table == "" && c.query == "", "-dsn needs -table or -query: what is to be exported?"},
+		{c.dsn == "" && len(c.until) > 0, "-until needs -dsn: the demo database has -rows"},
 		{c.dryRun && c.dsn == "", "-dry-run needs -dsn: the demo database would have to be made"},
 		{c.limit < 0, fmt.Sprintf("-limit must not be negative, as %d is", c.limit)},
 		{c.limit > 0 && c.partitions > 1, "-limit is for one file, and cannot go with -partitions"},
+		{len(c.until) > 0 && c.more, "-until and -more cannot go together"},
+		{len(c.until) > 0 && c.count, "-count counts to the end of the table, and cannot go with -until"},
 		{c.limit > 0 && c.more, "-limit and -more cannot go together"},
 		{c.more && c.restart, "-more and -restart cannot go together"},
 		{c.table != "" && c.query != "", "-table and -query cannot go together"},
@@ -179,8 +184,8 @@ func (c *config) completeTables() (err error) {
 	switch {
 	case len(c.excluded) > 0 && !slices.ContainsFunc(c.tables, tableName.all):
 		return errors.New("-exclude needs a -table such as schema.*, to leave tables out of")
-	case c.several() && (len(c.key) > 0 || len(c.columns) > 0 || c.where != ""):
-		return errors.New("-key, -columns and -where are for one table")
+	case c.several() && (len(c.key) > 0 || len(c.columns) > 0 || len(c.until) > 0 || c.where != ""):
+		return errors.New("-key, -columns, -where and -until are for one table")
 	case c.several() && c.out == "":
 		return errors.New("-table names several tables, so -out must name a folder")
 	}

@@ -9,7 +9,7 @@ import (
 
 // groups are the flags by what one wants to do.
 var groups = []struct{ title, flags string }{
-	{"What to export", "dsn source table exclude query columns where key limit"},
+	{"What to export", "dsn source table exclude query columns where key until limit"},
 	{"How to write it", "out format gzip delimiter header null"},
 	{"How fast", "page partitions workers rate"},
 	{"When it is interrupted, and goes on", "more restart commit state store lease stall"},

@@ -47,7 +47,7 @@
 //
 // An export is known by its output, as it is seen from the folder of the checkpoints: both
 // can be moved together. The flags that decide what is in the file (-dsn, -table, -query,
-// -key, -columns, -where, -limit, the format and -partitions) must stay the same until it is
+// -key, -columns, -where, -until, -limit, the format and -partitions) must stay the same until it is
 // complete, the others may change. A database is known by host, port and name, or by what
 // -source calls it; user, password and the way to connect may change. A file that is not
 // this export's, or that was shortened since, is never written over, unless -restart says

@@ -27,7 +27,7 @@ func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	if _, err := out.Write(buf); err != nil {
 		return err
 	}
-	for row, err := range e.rowsOf(ctx, table, keyset.Range[keyset.Key]{}, 0) {
+	for row, err := range e.rowsOf(ctx, table, keyset.Range[keyset.Key]{Until: table.Until}, 0) {
 		if err != nil {
 			return err
 		}

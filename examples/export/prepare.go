@@ -101,7 +101,7 @@ func (e *export) prepareTables(ctx context.Context) error {
 	e.settings = plan.Settings{
 		Database: cmp.Or(e.config.source, e.db.Name), Where: e.where,
 		Format: e.format.Name, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null,
-		Partitions: e.partitions, Limit: e.limit,
+		Partitions: e.partitions, Until: e.until.String(), Limit: e.limit,
 	}
 	if e.gzip {
 		e.settings.Compress = "gzip"
@@ -131,6 +131,11 @@ func (e *export) prepareTables(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		if len(e.until) > 0 {
+			if err := table.EndAt(ctx, e.until); err != nil {
+				return err
+			}
 		}
 		if table.Note != "" {
 			e.say("%s", table.Note)
@@ -204,7 +209,7 @@ func (e *export) countRows(ctx context.Context) error {
 			if n, err = e.db.Count(ctx, table); err != nil {
 				return fmt.Errorf("-count: count the rows of %s: %w", table.Name, err)
 			}
-		} else if n, known = e.db.Estimate(ctx, table); !known {
+		} else if n, known = e.db.Estimate(ctx, table); !known || len(e.until) > 0 {
 			e.progress.total.Store(0)
 			return nil
 		}

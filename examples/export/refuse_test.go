@@ -72,6 +72,10 @@ func TestBadFlags(t *testing.T) {
 		{"-limit must", []string{"-limit=-1"}},
 		{"cannot go with -partitions", []string{"-limit=5", "-partitions=2"}},
 		{"cannot go together", []string{"-limit=5", "-more"}},
+		{"cannot go together", []string{"-dsn=x.db", "-table=t", "-until=5", "-more"}},
+		{"cannot go with -until", []string{"-dsn=x.db", "-table=t", "-until=5", "-count"}},
+		{"are for one table", []string{"-dsn=x.db", "-table=a,b", "-until=5", "-out=d"}},
+		{"-until needs -dsn", []string{"-until=5"}},
 		{"-stall must", []string{"-stall=5ms"}},
 	} {
 		mustRun(t, dir, exitUsage, test.says, test.args...)
@@ -207,6 +211,7 @@ func TestAnotherQueryIsRefused(t *testing.T) {
 		{"-null", "-null=NULL"},
 		{"-partitions", "-partitions=2"},
 		{"-limit", "-limit=500"},
+		{"-until", "-until=500"},
 		{"-dsn", "-dsn=" + other},
 	} {
 		r := mustRun(t, dir, exitFailed, "is now", append(base, test.arg)...)

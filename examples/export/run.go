@@ -190,6 +190,9 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 // rowsOf streams a range of a table's rows, as many and as fast as the flags allow. written
 // is how many of them earlier runs have written.
 func (e *export) rowsOf(ctx context.Context, table *source.Table, r keyset.Range[keyset.Key], written int64) iter.Seq2[keyset.Row, error] {
+	if len(e.until) > 0 && r.Until == nil {
+		return seq.Of[keyset.Row]() // the table was empty when the export began
+	}
 	rows := table.Rows(ctx, r)
 	if e.limit > 0 {
 		rows = seq.Take(rows, max(e.limit-int(written), 0))

@@ -16,7 +16,8 @@ type Settings struct {
 	Delimiter, Null  string
 	NoHeader         bool
 	Partitions       int
-	Limit            int `json:",omitempty"` // rows of each table; 0 means all
+	Until            string `json:",omitempty"` // the last key; "" means the end
+	Limit            int    `json:",omitempty"` // rows of each table; 0 means all
 }
 
 // A Table is one of those that are exported, or the query.
@@ -49,6 +50,7 @@ func (s Settings) Difference(was Settings) string {
 		{"-null", s.Null, was.Null},
 		{"-header", !s.NoHeader, !was.NoHeader},
 		{"-partitions", s.Partitions, was.Partitions},
+		{"-until", s.Until, was.Until},
 		{"-limit", s.Limit, was.Limit},
 	}...)
 	for i := range min(len(s.Tables), len(was.Tables)) {
