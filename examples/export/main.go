@@ -43,6 +43,9 @@
 // U+0085, U+2028 and U+2029, which some readers end a line at, are escaped. A line ends
 // with \n; the first one of CSV and TSV names the columns.
 //
+// With -verify the table and the files are read once more at the end, and compared by
+// their number of rows and a checksum of the rows in any order.
+//
 // # What it refuses
 //
 // An export is known by its output, as it is seen from the folder of the checkpoints: both

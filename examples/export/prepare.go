@@ -137,6 +137,9 @@ func (e *export) prepareTables(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := e.verifiable(table); err != nil {
+			return err
+		}
 		if table.Note != "" {
 			e.say("%s", table.Note)
 		}

@@ -75,7 +75,7 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	defer closing(e.checkpoint, &err)
 	behind := e.checkpoint.Finished()
 	if behind && !e.more {
-		return e.alreadyDone(p)
+		return e.alreadyDone(ctx, p)
 	}
 	if e.more {
 		if err := e.wantMore(ctx, &p, behind); err != nil {
@@ -269,6 +269,14 @@ func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) err
 		e.showTables(p)
 	}
 	e.say("done: %s, %s rows/s", e.summary(p), thousands(int64(e.progress.Rate())))
+	return e.afterwards(ctx, p)
+}
+
+// afterwards does what is to be done with the files of a complete export.
+func (e *export) afterwards(ctx context.Context, p plan.Plan) error {
+	if e.verify {
+		return e.verifyFiles(ctx, p)
+	}
 	return nil
 }
 
@@ -283,12 +291,12 @@ func (e *export) showTables(p plan.Plan) {
 }
 
 // alreadyDone says so, unless the files are no longer what they were.
-func (e *export) alreadyDone(p plan.Plan) error {
+func (e *export) alreadyDone(ctx context.Context, p plan.Plan) error {
 	if err := p.Unchanged(e.folder); err != nil {
 		return err
 	}
 	e.say("nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", e.summary(p), e.command())
-	return nil
+	return e.afterwards(ctx, p)
 }
 
 // summary says what is in the files of a finished export.
