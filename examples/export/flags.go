@@ -44,6 +44,7 @@ type config struct {
 	more         bool
 	count        bool
 	verify       bool
+	manifest     bool
 	dryRun       bool
 	quiet        bool
 	status       bool
@@ -82,6 +83,7 @@ func (c *config) define(f *flag.FlagSet) {
 
 	f.BoolVar(&c.more, "more", false, "go on with a complete export behind its last row; each run ends at a key below which no commit can still come in, so give it from the first run on")
 	f.BoolVar(&c.verify, "verify", false, "at the end read the table and the files again, also those of a complete export, and compare them: their rows and a checksum of them in any order")
+	f.BoolVar(&c.manifest, "manifest", false, "at the end write the rows, bytes, SHA-256 and column types to FILE.manifest.json beside -out, or to manifest.json in the folder")
 	f.BoolVar(&c.restart, "restart", false, "export from the beginning, over what is there")
 	f.IntVar(&c.commit, "commit", 0, "commit after this many `rows` (default: after 100,000 or 5 seconds)")
 	f.StringVar(&c.state, "state", "", "the `folder` for checkpoints (default: .pipeline-state beside -out)")
@@ -225,7 +227,7 @@ const pipe = "-"
 
 // completePipe refuses what is for files: what went through a pipe cannot be cut off.
 func (c *config) completePipe() error {
-	for _, name := range []string{"gzip", "partitions", "workers", "commit", "more", "restart", "state", "store", "verify"} {
+	for _, name := range []string{"gzip", "partitions", "workers", "commit", "more", "restart", "state", "store", "verify", "manifest"} {
 		if c.given(name) {
 			return fmt.Errorf("-%s is for a file, and cannot go with -out -", name)
 		}

@@ -69,6 +69,9 @@ func (e *export) prepareFolders(ctx context.Context) (err error) {
 	if _, err := plan.Real(e.out); err != nil {
 		return fmt.Errorf("the folder of -out: %w", err)
 	}
+	if err := e.claimManifest(); err != nil {
+		return err
+	}
 	if e.stores, err = cursor.NewFileStore(e.state); err != nil {
 		return err
 	}

@@ -90,6 +90,9 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := e.dropManifest(); err != nil {
+		return err
+	}
 	if behind {
 		if err := reopenLast(ctx, parts); err != nil {
 			return err
@@ -275,7 +278,12 @@ func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) err
 // afterwards does what is to be done with the files of a complete export.
 func (e *export) afterwards(ctx context.Context, p plan.Plan) error {
 	if e.verify {
-		return e.verifyFiles(ctx, p)
+		if err := e.verifyFiles(ctx, p); err != nil {
+			return err
+		}
+	}
+	if e.manifest {
+		return e.writeManifest(ctx, p)
 	}
 	return nil
 }
