@@ -47,6 +47,7 @@ type config struct {
 	manifest     bool
 	dryRun       bool
 	quiet        bool
+	log          string
 	status       bool
 	rows         int // of the demo database
 
@@ -93,6 +94,7 @@ func (c *config) define(f *flag.FlagSet) {
 
 	f.BoolVar(&c.status, "status", false, "show the exports whose checkpoints are in -state, and export nothing")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be exported, in which order, and what the database makes of the first page; write nothing")
+	f.StringVar(&c.log, "log", "text", "say what happens as text, or as json: one object a line, with figures")
 	f.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	f.BoolVar(&c.count, "count", false, "count the rows before the first one is read, so that the progress is exact (default: the database's estimate)")
 	f.IntVar(&c.rows, "rows", 1_000_000, "`rows` of the demo database")
@@ -153,6 +155,8 @@ func (c *config) complete() error {
 		{c.rows < 1 || c.rows > 1_000_000_000, fmt.Sprintf("-rows must be from 1 to 1,000,000,000, not %d", c.rows)},
 		{c.lease < time.Second, fmt.Sprintf("-lease must be at least 1s, not %v", c.lease)},
 		{c.stall < 0 || c.stall > 0 && c.stall < time.Second, fmt.Sprintf("-stall must be 0 or at least 1s, not %v", c.stall)},
+		{c.log != "text" && c.log != "json", fmt.Sprintf("-log must be text or json, not %q", c.log)},
+		{c.log == "json" && c.dryRun, "-log json is for exports, and cannot go with -dry-run"},
 		{c.store != "file" && c.store != "db", fmt.Sprintf("-store must be file or db, not %q", c.store)},
 	} {
 		if check.bad {

@@ -13,7 +13,7 @@ var groups = []struct{ title, flags string }{
 	{"How to write it", "out format gzip delimiter header null"},
 	{"How fast", "page partitions workers rate"},
 	{"When it is interrupted, goes on, and is done", "more verify manifest restart commit state store lease stall"},
-	{"To look first", "dry-run status count quiet rows"},
+	{"To look first", "dry-run status count quiet log rows"},
 }
 
 const helpExamples = `Usage: export [flags]

@@ -107,6 +107,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 
+	errs := newVoice(stderr, c.log)
 	tuneMemory(c.workers)
 	ignoreFileSizeSignal()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -115,7 +116,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	silence := context.AfterFunc(ctx, func() {
 		defer close(announced)
 		stop() // the next signal has its usual effect: the process ends
-		fmt.Fprintln(stderr, "export: stopping as soon as what is written is committed; a second signal ends it at once")
+		errs.fail("stopping", nil, "stopping as soon as what is written is committed; a second signal ends it at once")
 	})
 	defer silence() // before the deferred stop, which ends ctx, too
 
@@ -126,12 +127,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		<-announced
 		if c.out == pipe {
-			fmt.Fprintln(stderr, "export: interrupted; what went to standard output is not all")
+			errs.fail("interrupted", nil, "interrupted; what went to standard output is not all")
 			return exitInterrupted
 		}
-		fmt.Fprintf(stderr, "export: interrupted; what is committed is safe. To go on:\n  %s\n", c.command())
+		errs.fail("interrupted", []any{"command", c.command()}, "interrupted; what is committed is safe. To go on:\n  "+c.command())
 		return exitInterrupted
 	}
-	fmt.Fprintf(stderr, "export: %s\n", explain(err, c))
+	errs.fail("failed", []any{"error", err.Error()}, explain(err, c))
 	return exitFailed
 }

@@ -119,7 +119,7 @@ func (e *export) writeManifest(ctx context.Context, p plan.Plan) error {
 	if err := replaceFile(path, append(data, '\n')); err != nil {
 		return fmt.Errorf("-manifest: %w", err)
 	}
-	e.say("the manifest is in %s", path)
+	e.event("manifest", []any{"file", path}, "the manifest is in %s", path)
 	return nil
 }
 

@@ -76,6 +76,9 @@ func TestBadFlags(t *testing.T) {
 		{"cannot go with -until", []string{"-dsn=x.db", "-table=t", "-until=5", "-count"}},
 		{"are for one table", []string{"-dsn=x.db", "-table=a,b", "-until=5", "-out=d"}},
 		{"-until needs -dsn", []string{"-until=5"}},
+		{"-log must", []string{"-log=xml"}},
+		{"-log json is for exports", []string{"-dsn=x.db", "-table=t", "-log=json", "-dry-run"}},
+		{"-log is for exports", []string{"-log=json", "-status"}},
 		{"-stall must", []string{"-stall=5ms"}},
 	} {
 		mustRun(t, dir, exitUsage, test.says, test.args...)

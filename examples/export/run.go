@@ -22,7 +22,7 @@ import (
 // An export is one run of the program.
 type export struct {
 	*config
-	stdout   io.Writer
+	voice
 	db       *source.Source
 	sources  []*source.Table   // in the order of settings.Tables
 	encoders []*encode.Encoder // one for each
@@ -39,18 +39,17 @@ type export struct {
 	superseded plan.Plan // what -restart gives up
 }
 
-func (e *export) say(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
-
 // runExport does what the command line asks for. When ctx ends it commits what is written
 // and returns an error that Is ctx's.
 func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
-	e := &export{config: c, stdout: stdout}
+	told := stdout
 	switch {
 	case c.quiet && !c.status && !c.dryRun:
-		e.stdout = io.Discard
+		told = io.Discard
 	case c.out == pipe && !c.dryRun:
-		e.stdout = os.Stderr // the rows go to the other
+		told = os.Stderr // the rows go to the other
 	}
+	e := &export{config: c, voice: newVoice(told, c.log)}
 	if c.status {
 		return e.showStatus(ctx)
 	}
@@ -118,14 +117,14 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	for _, p := range parts {
 		before += p.checkpoint.Items()
 	}
-	e.progress = newProgress(e.stdout, before, e.slowest())
+	e.progress = newProgress(e.voice, before, e.slowest())
 	if err := e.countRows(ctx); err != nil {
 		return err
 	}
 	if before > 0 {
-		e.say("going on with %s after %s", e.out, countOf(before, "row"))
+		e.event("resume", []any{"rows", before}, "going on with %s after %s", e.out, countOf(before, "row"))
 	} else {
-		e.say("exporting %s of %s to %s", e.what(), e.db.Name, e.out)
+		e.event("begin", nil, "exporting %s of %s to %s", e.what(), e.db.Name, e.out)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -268,10 +267,9 @@ func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) err
 	if err := e.checkpoint.Finish(ctx); err != nil {
 		return err
 	}
-	if e.several() {
-		e.showTables(p)
-	}
-	e.say("done: %s, %s rows/s", e.summary(p), thousands(int64(e.progress.Rate())))
+	e.showTables(p)
+	rows, size := p.Totals()
+	e.event("done", []any{"rows", rows, "bytes", size, "rows_per_second", int64(e.progress.Rate())}, "done: %s, %s rows/s", e.summary(p), thousands(int64(e.progress.Rate())))
 	return e.afterwards(ctx, p)
 }
 
@@ -288,9 +286,19 @@ func (e *export) afterwards(ctx context.Context, p plan.Plan) error {
 	return nil
 }
 
-// showTables prints what was written of each table.
+// showTables tells what was written of each table, where there are several.
 func (e *export) showTables(p plan.Plan) {
-	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	if e.json != nil {
+		for _, part := range p.Parts {
+			path := part.Path(e.folder)
+			e.event("file", []any{"table", e.sources[part.Table].Name, "file", path, "rows", part.Rows, "bytes", part.Size}, "%s is written", path)
+		}
+		return
+	}
+	if !e.several() {
+		return
+	}
+	w := tabwriter.NewWriter(e.to, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "ROWS\tBYTES\t  FILE")
 	for _, part := range p.Parts {
 		fmt.Fprintf(w, "%s\t%s\t  %s\n", thousands(part.Rows), thousands(part.Size), part.Path(e.folder))
@@ -303,7 +311,8 @@ func (e *export) alreadyDone(ctx context.Context, p plan.Plan) error {
 	if err := p.Unchanged(e.folder); err != nil {
 		return err
 	}
-	e.say("nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", e.summary(p), e.command())
+	rows, size := p.Totals()
+	e.event("complete", []any{"rows", rows, "bytes", size}, "nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", e.summary(p), e.command())
 	return e.afterwards(ctx, p)
 }
 

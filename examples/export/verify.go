@@ -44,7 +44,7 @@ func (e *export) verifyFiles(ctx context.Context, p plan.Plan) error {
 				"-verify: %w: %s has %s with the checksum %s, and what was written %s with %s", errDiffers, table.Name,
 				countOf(inTable.Rows, "row"), inTable, countOf(inFiles.Rows, "row"), inFiles)
 		}
-		e.say("verified %s: the table and what was written have the same %s, checksum %s", table.Name, countOf(inTable.Rows, "row"), inTable)
+		e.event("verified", []any{"table", table.Name, "rows", inTable.Rows, "checksum", inTable.String()}, "verified %s: the table and what was written have the same %s, checksum %s", table.Name, countOf(inTable.Rows, "row"), inTable)
 	}
 	return nil
 }
