@@ -42,6 +42,7 @@ type config struct {
 	many         bool // -table has named several, whatever it has come to
 	restart      bool
 	more         bool
+	follow       time.Duration // 0 means that there is an end
 	count        bool
 	verify       bool
 	manifest     bool
@@ -83,6 +84,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.Float64Var(&c.rate, "rate", 0, "`rows` a second at most (default: no limit)")
 
 	f.BoolVar(&c.more, "more", false, "go on with a complete export behind its last row; each run ends at a key below which no commit can still come in, so give it from the first run on")
+	f.DurationVar(&c.follow, "follow", 0, "like -more, and then look for more rows so often, until a signal ends it")
 	f.BoolVar(&c.verify, "verify", false, "at the end read the table and the files again, also those of a complete export, and compare them: their rows and a checksum of them in any order")
 	f.BoolVar(&c.manifest, "manifest", false, "at the end write the rows, bytes, SHA-256 and column types to FILE.manifest.json beside -out, or to manifest.json in the folder")
 	f.BoolVar(&c.restart, "restart", false, "export from the beginning, over what is there")
@@ -130,6 +132,9 @@ func (c *config) complete() error {
 	if c.status {
 		return c.completeStatus()
 	}
+	if err := c.completeFollow(); err != nil {
+		return err
+	}
 	for _, check := range []struct {
 		bad bool
 		err string
@@ -170,6 +175,26 @@ func (c *config) complete() error {
 		c.workers = c.partitions
 	}
 	return c.completeOutput()
+}
+
+// minFollow keeps a slip of the keyboard from asking the database without a pause.
+const minFollow = 100 * time.Millisecond
+
+// completeFollow refuses what is for exports that end by themselves.
+func (c *config) completeFollow() error {
+	if !c.given("follow") {
+		return nil
+	}
+	if c.follow < minFollow {
+		return fmt.Errorf("-follow must be at least %v, not %v", minFollow, c.follow)
+	}
+	for _, name := range []string{"out -", "restart", "limit", "until", "count", "stall", "verify", "manifest"} {
+		if c.given(name) || name == "out -" && c.out == pipe {
+			return fmt.Errorf("-%s is for an export that ends by itself, and cannot go with -follow", name)
+		}
+	}
+	c.more = true
+	return nil
 }
 
 // several reports whether -table names more than one table, so that -out is a folder.

@@ -55,6 +55,7 @@ type openPart struct {
 	path       string
 	file       *cursor.File
 	checkpoint *cursor.Checkpoint[keyset.Key]
+	latest     *keyset.Key // a safe end that has been asked for already
 }
 
 // String is for the errors about this part.

@@ -207,6 +207,9 @@ func (e *export) listTables(ctx context.Context) error {
 // reading them, or exactly where that was asked for.
 func (e *export) countRows(ctx context.Context) error {
 	e.progress.about = !e.count
+	if e.progress.endless = e.follow > 0; e.progress.endless {
+		return nil
+	}
 	for _, table := range e.sources {
 		n, known := int64(0), true
 		if e.count {

@@ -24,6 +24,7 @@ type progress struct {
 	rows     atomic.Int64 // written, in earlier runs too
 	total    atomic.Int64 // 0: not known
 	about    bool         // total is an estimate
+	endless  bool         // rows may stay away for as long as they like
 	before   int64        // rows of earlier runs
 	slowest  time.Duration
 	start    time.Time
@@ -47,7 +48,10 @@ func (p *progress) Start(ctx context.Context, stall time.Duration, end context.C
 	if p.json == nil && isTerminal(p.to) {
 		show = p.bar
 	}
-	p.displays = []*seq.Task{seq.Go(ctx, show), seq.Go(ctx, func() { p.watch(stall, end) })}
+	p.displays = []*seq.Task{seq.Go(ctx, show)}
+	if !p.endless {
+		p.displays = append(p.displays, seq.Go(ctx, func() { p.watch(stall, end) }))
+	}
 }
 
 // Stop ends the display and waits until it is gone.

@@ -130,7 +130,10 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	defer cancel(nil)
 	e.progress.Start(ctx, e.stall, cancel)
 	defer e.progress.Stop()
-	return seq.ForEachConcurrent(ctx, seq.Of(parts...), e.workers, e.exportPart)
+	if err := seq.ForEachConcurrent(ctx, seq.Of(parts...), e.workers, e.exportPart); err != nil || e.follow == 0 {
+		return err
+	}
+	return e.followParts(ctx, parts)
 }
 
 // what names what is exported.
