@@ -64,7 +64,7 @@ func benchmarkExport(b *testing.B, dsn string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	e := &export{config: c, stdout: io.Discard}
+	e := &export{config: c, voice: newVoice(io.Discard, "text")}
 	if err := e.prepare(ctx); err != nil {
 		b.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func (e *export) showPlan(ctx context.Context) error {
 		default:
 			e.say("  order  by %s", table.Order)
 		}
-		w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.to, 0, 8, 2, ' ', 0)
 		for _, c := range table.Columns {
 			fmt.Fprintf(w, "  column\t%s\t%s\n", c.Name, c.Type)
 		}

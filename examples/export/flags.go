@@ -23,6 +23,8 @@ type config struct {
 	tables       []tableName
 	key, columns list
 	where        string
+	until        keyValues
+	limit        int // rows; 0 means all
 	format       encode.Format
 	delimiter    string
 	header       bool
@@ -40,9 +42,13 @@ type config struct {
 	many         bool // -table has named several, whatever it has come to
 	restart      bool
 	more         bool
+	follow       time.Duration // 0 means that there is an end
 	count        bool
+	verify       bool
+	manifest     bool
 	dryRun       bool
 	quiet        bool
+	log          string
 	status       bool
 	rows         int // of the demo database
 
@@ -62,6 +68,8 @@ func (c *config) define(f *flag.FlagSet) {
 	f.Var(&c.key, "key", "`columns` that are unique together and never NULL, in the order of an index (default: the primary key)")
 	f.Var(&c.columns, "columns", "`columns` to export (default: all); one with a comma in double quotes")
 	f.StringVar(&c.where, "where", "", "export the rows that this SQL `condition` holds for")
+	f.Var(&c.until, "until", "the last `key` to export, whether there is a row with it or not; the values of several columns with commas between them (default: the end of the table)")
+	f.IntVar(&c.limit, "limit", 0, "export this many `rows` at most, the first ones by the key; of each table, where there are several (default: all)")
 
 	f.StringVar(&c.out, "out", "", "the `file` to write, or - for standard output, which cannot be gone on with (default: the table's name in the current folder)")
 	f.StringVar(&c.format.Name, "format", "", "csv, tsv or jsonl (default: by the ending of -out, otherwise csv)")
@@ -76,6 +84,9 @@ func (c *config) define(f *flag.FlagSet) {
 	f.Float64Var(&c.rate, "rate", 0, "`rows` a second at most (default: no limit)")
 
 	f.BoolVar(&c.more, "more", false, "go on with a complete export behind its last row; each run ends at a key below which no commit can still come in, so give it from the first run on")
+	f.DurationVar(&c.follow, "follow", 0, "like -more, and then look for more rows so often, until a signal ends it")
+	f.BoolVar(&c.verify, "verify", false, "at the end read the table and the files again, also those of a complete export, and compare them: their rows and a checksum of them in any order")
+	f.BoolVar(&c.manifest, "manifest", false, "at the end write the rows, bytes, SHA-256 and column types to FILE.manifest.json beside -out, or to manifest.json in the folder")
 	f.BoolVar(&c.restart, "restart", false, "export from the beginning, over what is there")
 	f.IntVar(&c.commit, "commit", 0, "commit after this many `rows` (default: after 100,000 or 5 seconds)")
 	f.StringVar(&c.state, "state", "", "the `folder` for checkpoints (default: .pipeline-state beside -out)")
@@ -85,6 +96,7 @@ func (c *config) define(f *flag.FlagSet) {
 
 	f.BoolVar(&c.status, "status", false, "show the exports whose checkpoints are in -state, and export nothing")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be exported, in which order, and what the database makes of the first page; write nothing")
+	f.StringVar(&c.log, "log", "text", "say what happens as text, or as json: one object a line, with figures")
 	f.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	f.BoolVar(&c.count, "count", false, "count the rows before the first one is read, so that the progress is exact (default: the database's estimate)")
 	f.IntVar(&c.rows, "rows", 1_000_000, "`rows` of the demo database")
@@ -120,12 +132,21 @@ func (c *config) complete() error {
 	if c.status {
 		return c.completeStatus()
 	}
+	if err := c.completeFollow(); err != nil {
+		return err
+	}
 	for _, check := range []struct {
 		bad bool
 		err string
 	}{
 		{c.dsn != "" && c.table == "" && c.query == "", "-dsn needs -table or -query: what is to be exported?"},
+		{c.dsn == "" && len(c.until) > 0, "-until needs -dsn: the demo database has -rows"},
 		{c.dryRun && c.dsn == "", "-dry-run needs -dsn: the demo database would have to be made"},
+		{c.limit < 0, fmt.Sprintf("-limit must not be negative, as %d is", c.limit)},
+		{c.limit > 0 && c.partitions > 1, "-limit is for one file, and cannot go with -partitions"},
+		{len(c.until) > 0 && c.more, "-until and -more cannot go together"},
+		{len(c.until) > 0 && c.count, "-count counts to the end of the table, and cannot go with -until"},
+		{c.limit > 0 && c.more, "-limit and -more cannot go together"},
 		{c.more && c.restart, "-more and -restart cannot go together"},
 		{c.table != "" && c.query != "", "-table and -query cannot go together"},
 		{c.query != "" && c.out == "", "-query needs -out: which file is to be written?"},
@@ -139,6 +160,8 @@ func (c *config) complete() error {
 		{c.rows < 1 || c.rows > 1_000_000_000, fmt.Sprintf("-rows must be from 1 to 1,000,000,000, not %d", c.rows)},
 		{c.lease < time.Second, fmt.Sprintf("-lease must be at least 1s, not %v", c.lease)},
 		{c.stall < 0 || c.stall > 0 && c.stall < time.Second, fmt.Sprintf("-stall must be 0 or at least 1s, not %v", c.stall)},
+		{c.log != "text" && c.log != "json", fmt.Sprintf("-log must be text or json, not %q", c.log)},
+		{c.log == "json" && c.dryRun, "-log json is for exports, and cannot go with -dry-run"},
 		{c.store != "file" && c.store != "db", fmt.Sprintf("-store must be file or db, not %q", c.store)},
 	} {
 		if check.bad {
@@ -152,6 +175,26 @@ func (c *config) complete() error {
 		c.workers = c.partitions
 	}
 	return c.completeOutput()
+}
+
+// minFollow keeps a slip of the keyboard from asking the database without a pause.
+const minFollow = 100 * time.Millisecond
+
+// completeFollow refuses what is for exports that end by themselves.
+func (c *config) completeFollow() error {
+	if !c.given("follow") {
+		return nil
+	}
+	if c.follow < minFollow {
+		return fmt.Errorf("-follow must be at least %v, not %v", minFollow, c.follow)
+	}
+	for _, name := range []string{"out -", "restart", "limit", "until", "count", "stall", "verify", "manifest"} {
+		if c.given(name) || name == "out -" && c.out == pipe {
+			return fmt.Errorf("-%s is for an export that ends by itself, and cannot go with -follow", name)
+		}
+	}
+	c.more = true
+	return nil
 }
 
 // several reports whether -table names more than one table, so that -out is a folder.
@@ -174,8 +217,8 @@ func (c *config) completeTables() (err error) {
 	switch {
 	case len(c.excluded) > 0 && !slices.ContainsFunc(c.tables, tableName.all):
 		return errors.New("-exclude needs a -table such as schema.*, to leave tables out of")
-	case c.several() && (len(c.key) > 0 || len(c.columns) > 0 || c.where != ""):
-		return errors.New("-key, -columns and -where are for one table")
+	case c.several() && (len(c.key) > 0 || len(c.columns) > 0 || len(c.until) > 0 || c.where != ""):
+		return errors.New("-key, -columns, -where and -until are for one table")
 	case c.several() && c.out == "":
 		return errors.New("-table names several tables, so -out must name a folder")
 	}
@@ -213,7 +256,7 @@ const pipe = "-"
 
 // completePipe refuses what is for files: what went through a pipe cannot be cut off.
 func (c *config) completePipe() error {
-	for _, name := range []string{"gzip", "partitions", "workers", "commit", "more", "restart", "state", "store"} {
+	for _, name := range []string{"gzip", "partitions", "workers", "commit", "more", "restart", "state", "store", "verify", "manifest"} {
 		if c.given(name) {
 			return fmt.Errorf("-%s is for a file, and cannot go with -out -", name)
 		}

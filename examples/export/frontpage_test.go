@@ -55,7 +55,11 @@ func TestFrontPage(t *testing.T) {
 		t.Errorf("the first run was to be killed, and ended with %v", err)
 	}
 	second := mustRun(t, dir, exitDone, "going on with", strings.Fields(args[1])...)
-	got = append(got, strings.Split(strings.TrimSpace(second.stdout), "\n")...)
+	for line := range strings.SplitSeq(strings.TrimSpace(second.stdout), "\n") {
+		if !strings.Contains(line, " rows (") { // it has such lines where the machine is slow
+			got = append(got, line)
+		}
+	}
 	same(t, "what the runs say", figureless(got), figureless(want))
 
 	whole := t.TempDir()

@@ -9,11 +9,11 @@ import (
 
 // groups are the flags by what one wants to do.
 var groups = []struct{ title, flags string }{
-	{"What to export", "dsn source table exclude query columns where key"},
+	{"What to export", "dsn source table exclude query columns where key until limit"},
 	{"How to write it", "out format gzip delimiter header null"},
 	{"How fast", "page partitions workers rate"},
-	{"When it is interrupted, and goes on", "more restart commit state store lease stall"},
-	{"To look first", "dry-run status count quiet rows"},
+	{"When it is interrupted, goes on, and is done", "more follow verify manifest restart commit state store lease stall"},
+	{"To look first", "dry-run status count quiet log rows"},
 }
 
 const helpExamples = `Usage: export [flags]

@@ -43,11 +43,14 @@
 // U+0085, U+2028 and U+2029, which some readers end a line at, are escaped. A line ends
 // with \n; the first one of CSV and TSV names the columns.
 //
+// With -verify the table and the files are read once more at the end, and compared by
+// their number of rows and a checksum of the rows in any order.
+//
 // # What it refuses
 //
 // An export is known by its output, as it is seen from the folder of the checkpoints: both
 // can be moved together. The flags that decide what is in the file (-dsn, -table, -query,
-// -key, -columns, -where, the format and -partitions) must stay the same until it is
+// -key, -columns, -where, -until, -limit, the format and -partitions) must stay the same until it is
 // complete, the others may change. A database is known by host, port and name, or by what
 // -source calls it; user, password and the way to connect may change. A file that is not
 // this export's, or that was shortened since, is never written over, unless -restart says
@@ -104,6 +107,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 
+	errs := newVoice(stderr, c.log)
 	tuneMemory(c.workers)
 	ignoreFileSizeSignal()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -112,7 +116,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	silence := context.AfterFunc(ctx, func() {
 		defer close(announced)
 		stop() // the next signal has its usual effect: the process ends
-		fmt.Fprintln(stderr, "export: stopping as soon as what is written is committed; a second signal ends it at once")
+		errs.fail("stopping", nil, "stopping as soon as what is written is committed; a second signal ends it at once")
 	})
 	defer silence() // before the deferred stop, which ends ctx, too
 
@@ -123,12 +127,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		<-announced
 		if c.out == pipe {
-			fmt.Fprintln(stderr, "export: interrupted; what went to standard output is not all")
+			errs.fail("interrupted", nil, "interrupted; what went to standard output is not all")
 			return exitInterrupted
 		}
-		fmt.Fprintf(stderr, "export: interrupted; what is committed is safe. To go on:\n  %s\n", c.command())
+		errs.fail("interrupted", []any{"command", c.command()}, "interrupted; what is committed is safe. To go on:\n  "+c.command())
 		return exitInterrupted
 	}
-	fmt.Fprintf(stderr, "export: %s\n", explain(err, c))
+	errs.fail("failed", []any{"error", err.Error()}, explain(err, c))
 	return exitFailed
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/examples/export/advice"
 	"example.com/pipeline/examples/export/plan"
 	"example.com/pipeline/examples/export/source"
+	"example.com/pipeline/seq"
 )
 
 // wantMore makes the plan one that ends where no commit can still come in before, and goes
@@ -35,21 +37,77 @@ func (e *export) wantMore(ctx context.Context, p *plan.Plan, complete bool) erro
 
 // reopenLast makes the last part of each table one to go on with.
 func reopenLast(ctx context.Context, parts []*openPart) error {
-	for i, p := range parts {
-		if !p.checkpoint.Finished() || i+1 < len(parts) && parts[i+1].Table == p.Table {
-			continue
-		}
-		var err error
-		if last := p.checkpoint.Position(); last != nil {
-			err = p.checkpoint.Commit(ctx, *last)
-		} else { // a table that was empty
-			err = p.checkpoint.Reset(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("go on with %s: %w", p, err)
+	for _, p := range lastParts(parts) {
+		if p.checkpoint.Finished() {
+			if err := p.reopen(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// lastParts returns the last part of each table.
+func lastParts(parts []*openPart) (last []*openPart) {
+	for i, p := range parts {
+		if i+1 == len(parts) || parts[i+1].Table != p.Table {
+			last = append(last, p)
+		}
+	}
+	return last
+}
+
+// reopen makes a finished part one to go on with.
+func (p *openPart) reopen(ctx context.Context) (err error) {
+	if last := p.checkpoint.Position(); last != nil {
+		err = p.checkpoint.Commit(ctx, *last)
+	} else { // a table that was empty
+		err = p.checkpoint.Reset(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("go on with %s: %w", p, err)
+	}
+	return nil
+}
+
+// followParts looks for more rows again and again, until ctx ends. Each round is a run with
+// -more: it ends where no commit can still come in before, with the file and its checkpoint
+// complete.
+func (e *export) followParts(ctx context.Context, parts []*openPart) error {
+	for told := int64(-1); ; {
+		if rows := e.progress.rows.Load(); rows != told {
+			e.event("caught up", []any{"rows", rows}, "caught up after %s, looking for more every %v", countOf(rows, "row"), e.follow)
+			told = rows
+		}
+		select {
+		case <-time.After(e.follow):
+		case <-ctx.Done():
+			return seq.ContextError(ctx)
+		}
+		var more []*openPart
+		for _, p := range lastParts(parts) {
+			table := e.sources[p.Table]
+			latest, err := table.Latest(ctx)
+			last := p.checkpoint.Position()
+			switch {
+			case ctx.Err() != nil:
+				return seq.ContextError(ctx)
+			case err != nil: // a long transaction, or a server that is away for a while
+				e.say("cannot look for more rows of %s: %v; again in %v", table.Name, err, e.follow)
+				continue
+			case latest == nil || last != nil && latest.Equal(*last):
+				continue
+			}
+			if err := p.reopen(ctx); err != nil {
+				return err
+			}
+			p.latest = latest
+			more = append(more, p)
+		}
+		if err := seq.ForEachConcurrent(ctx, seq.Of(more...), e.workers, e.exportPart); err != nil {
+			return err
+		}
+	}
 }
 
 // end returns the last key of a part, nil where its end is the table's. With -more that is
@@ -58,7 +116,12 @@ func (e *export) end(ctx context.Context, p *openPart, table *source.Table) (*ke
 	if !e.bounded || p.Range.Until != nil {
 		return p.Range.Until, nil
 	}
-	until, err := p.checkpoint.Until(ctx, table.Latest)
+	until, err := p.checkpoint.Until(ctx, func(ctx context.Context) (*keyset.Key, error) {
+		if p.latest != nil {
+			return p.latest, nil
+		}
+		return table.Latest(ctx)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("-more: find a key below which no commit can still come in: %w", err)
 	}

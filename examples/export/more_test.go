@@ -66,3 +66,11 @@ func TestMore(t *testing.T) {
 		mustRun(t, dir, exitFailed, "has none", "-dsn="+dsn, "-query=SELECT a FROM t", "-out=q.csv", "-more")
 	}
 }
+
+// keyed makes a table t with so many rows in SQLite.
+func keyed(rows int) []string {
+	return []string{
+		"CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL)",
+		fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO t SELECT i, 'row ' || i FROM n", rows),
+	}
+}

@@ -38,6 +38,24 @@ func (l *list) Set(s string) error {
 	return nil
 }
 
+// keyValues is a flag whose value is a key: like a list, but two values may be the same.
+type keyValues []string
+
+func (k *keyValues) String() string { return (*list)(k).String() }
+
+func (k *keyValues) Set(s string) error {
+	*k = nil
+	for more := true; more; {
+		var value string
+		var err error
+		if value, s, more, err = cutName(s); err != nil {
+			return err
+		}
+		*k = append(*k, value)
+	}
+	return nil
+}
+
 // cutName takes the first name off a list. more is whether another one must follow.
 func cutName(s string) (name, rest string, more bool, err error) {
 	trimmed := strings.TrimLeft(s, " \t")

@@ -55,6 +55,7 @@ type openPart struct {
 	path       string
 	file       *cursor.File
 	checkpoint *cursor.Checkpoint[keyset.Key]
+	latest     *keyset.Key // a safe end that has been asked for already
 }
 
 // String is for the errors about this part.
@@ -152,7 +153,7 @@ func (e *export) openCheckpoint(ctx context.Context, p *openPart, job, id string
 // split makes the parts of a new plan.
 func (e *export) split(ctx context.Context) (parts []plan.Part, err error) {
 	for i, table := range e.sources {
-		ranges := []keyset.Range[keyset.Key]{{}}
+		ranges := []keyset.Range[keyset.Key]{{Until: table.Until}}
 		if e.partitions > 1 {
 			if ranges, err = table.Split(ctx, e.partitions); err != nil {
 				return nil, fmt.Errorf("split the key into ranges: %w", err)

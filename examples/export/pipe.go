@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 
-	"example.com/pipeline/control"
 	"example.com/pipeline/cursor/keyset"
 )
 
@@ -13,8 +12,8 @@ import (
 // error. What has gone through a pipe cannot be cut off, so there is no checkpoint.
 func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	table, encoder := e.sources[0], e.encoders[0]
-	e.say("exporting %s of %s to standard output, from the beginning: what went through a pipe cannot be gone on with", table.Name, e.db.Name)
-	e.progress = newProgress(e.stdout, 0, e.slowest())
+	e.event("begin", nil, "exporting %s of %s to standard output, from the beginning: what went through a pipe cannot be gone on with", table.Name, e.db.Name)
+	e.progress = newProgress(e.voice, 0, e.slowest())
 	if err := e.countRows(ctx); err != nil {
 		return err
 	}
@@ -23,16 +22,12 @@ func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	e.progress.Start(ctx, e.stall, cancel)
 	defer e.progress.Stop()
 
-	rows := table.Rows(ctx, keyset.Range[keyset.Key]{})
-	if e.rate > 0 {
-		rows = control.RateLimit(ctx, rows, control.NewPacer(e.rate))
-	}
 	out := bufio.NewWriterSize(stdout, 64<<10)
 	buf := encoder.Header(nil)
 	if _, err := out.Write(buf); err != nil {
 		return err
 	}
-	for row, err := range rows {
+	for row, err := range e.rowsOf(ctx, table, keyset.Range[keyset.Key]{Until: table.Until}, 0) {
 		if err != nil {
 			return err
 		}
@@ -45,6 +40,7 @@ func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	e.say("done: %s, %s rows/s", countOf(e.progress.rows.Load(), "row"), thousands(int64(e.progress.Rate())))
+	rows := e.progress.rows.Load()
+	e.event("done", []any{"rows", rows, "rows_per_second", int64(e.progress.Rate())}, "done: %s, %s rows/s", countOf(rows, "row"), thousands(int64(e.progress.Rate())))
 	return nil
 }

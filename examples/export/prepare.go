@@ -69,6 +69,9 @@ func (e *export) prepareFolders(ctx context.Context) (err error) {
 	if _, err := plan.Real(e.out); err != nil {
 		return fmt.Errorf("the folder of -out: %w", err)
 	}
+	if err := e.claimManifest(); err != nil {
+		return err
+	}
 	if e.stores, err = cursor.NewFileStore(e.state); err != nil {
 		return err
 	}
@@ -95,9 +98,13 @@ func (e *export) prepareTables(ctx context.Context) error {
 	if e.given("page") {
 		options.Page.Size, options.Page.Max = e.page, e.page
 	}
+	if e.limit > 0 && e.limit <= e.page {
+		options.Page.Size, options.Page.Prefetch = e.limit, 0 // one page, and none behind it
+	}
 	e.settings = plan.Settings{
 		Database: cmp.Or(e.config.source, e.db.Name), Where: e.where,
-		Format: e.format.Name, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null, Partitions: e.partitions,
+		Format: e.format.Name, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null,
+		Partitions: e.partitions, Until: e.until.String(), Limit: e.limit,
 	}
 	if e.gzip {
 		e.settings.Compress = "gzip"
@@ -126,6 +133,14 @@ func (e *export) prepareTables(ctx context.Context) error {
 			table, err = e.db.Table(ctx, name.sql(), options)
 		}
 		if err != nil {
+			return err
+		}
+		if len(e.until) > 0 {
+			if err := table.EndAt(ctx, e.until); err != nil {
+				return err
+			}
+		}
+		if err := e.verifiable(table); err != nil {
 			return err
 		}
 		if table.Note != "" {
@@ -192,6 +207,9 @@ func (e *export) listTables(ctx context.Context) error {
 // reading them, or exactly where that was asked for.
 func (e *export) countRows(ctx context.Context) error {
 	e.progress.about = !e.count
+	if e.progress.endless = e.follow > 0; e.progress.endless {
+		return nil
+	}
 	for _, table := range e.sources {
 		n, known := int64(0), true
 		if e.count {
@@ -200,9 +218,12 @@ func (e *export) countRows(ctx context.Context) error {
 			if n, err = e.db.Count(ctx, table); err != nil {
 				return fmt.Errorf("-count: count the rows of %s: %w", table.Name, err)
 			}
-		} else if n, known = e.db.Estimate(ctx, table); !known {
+		} else if n, known = e.db.Estimate(ctx, table); !known || len(e.until) > 0 {
 			e.progress.total.Store(0)
 			return nil
+		}
+		if e.limit > 0 {
+			n = min(n, int64(e.limit))
 		}
 		e.progress.total.Add(n)
 	}

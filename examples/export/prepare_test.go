@@ -17,7 +17,7 @@ func prepared(t *testing.T, args ...string) *export {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &export{config: c, stdout: io.Discard}
+	e := &export{config: c, voice: newVoice(io.Discard, "text")}
 	if err := e.prepare(context.Background()); err != nil {
 		t.Fatal(err)
 	}

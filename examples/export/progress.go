@@ -20,10 +20,11 @@ import (
 // lines. The partitions count their rows with an atomic add, the rest happens beside them
 // a few times a second.
 type progress struct {
-	out      io.Writer
+	voice
 	rows     atomic.Int64 // written, in earlier runs too
 	total    atomic.Int64 // 0: not known
 	about    bool         // total is an estimate
+	endless  bool         // rows may stay away for as long as they like
 	before   int64        // rows of earlier runs
 	slowest  time.Duration
 	start    time.Time
@@ -33,8 +34,8 @@ type progress struct {
 
 // newProgress counts on from the rows of earlier runs. slowest is the time that a row may
 // take because the user has it so.
-func newProgress(out io.Writer, before int64, slowest time.Duration) *progress {
-	p := &progress{out: out, before: before, slowest: slowest, start: time.Now(), stop: make(chan struct{})}
+func newProgress(v voice, before int64, slowest time.Duration) *progress {
+	p := &progress{voice: v, before: before, slowest: slowest, start: time.Now(), stop: make(chan struct{})}
 	p.rows.Store(before)
 	return p
 }
@@ -44,10 +45,13 @@ func newProgress(out io.Writer, before int64, slowest time.Duration) *progress {
 func (p *progress) Start(ctx context.Context, stall time.Duration, end context.CancelCauseFunc) {
 	p.start = time.Now()
 	show := p.lines
-	if isTerminal(p.out) {
+	if p.json == nil && isTerminal(p.to) {
 		show = p.bar
 	}
-	p.displays = []*seq.Task{seq.Go(ctx, show), seq.Go(ctx, func() { p.watch(stall, end) })}
+	p.displays = []*seq.Task{seq.Go(ctx, show)}
+	if !p.endless {
+		p.displays = append(p.displays, seq.Go(ctx, func() { p.watch(stall, end) }))
+	}
 }
 
 // Stop ends the display and waits until it is gone.
@@ -87,7 +91,7 @@ func (p *progress) watch(stall time.Duration, end context.CancelCauseFunc) {
 			return
 		}
 		if still >= next {
-			fmt.Fprintf(p.out, "no row has come for %v: waiting for the database\n", still.Round(time.Second))
+			p.event("silence", []any{"seconds", int(still.Seconds())}, "no row has come for %v: waiting for the database", still.Round(time.Second))
 			next *= 2
 		}
 	}
@@ -129,8 +133,13 @@ func (p *progress) lines() {
 		case <-time.After(wait):
 		}
 		wait = max(time.Second, time.Since(p.start)/10)
-		fmt.Fprintln(p.out, p.line())
+		p.event("progress", p.figures(), "%s", p.line())
 	}
+}
+
+// figures are those of line; total is 0 where it is not known.
+func (p *progress) figures() []any {
+	return []any{"rows", p.rows.Load(), "total", p.total.Load(), "estimated", p.about, "rows_per_second", int64(p.Rate()), "seconds_left", int64(p.Left().Seconds())}
 }
 
 func (p *progress) line() string {
@@ -152,7 +161,7 @@ func (p *progress) line() string {
 
 // bar draws until stop. The bar is dropped at the end: the last line says the same.
 func (p *progress) bar() {
-	bars := mpb.New(mpb.WithOutput(p.out), mpb.WithWidth(64), mpb.WithAutoRefresh(), mpb.WithRefreshRate(100*time.Millisecond))
+	bars := mpb.New(mpb.WithOutput(p.to), mpb.WithWidth(64), mpb.WithAutoRefresh(), mpb.WithRefreshRate(100*time.Millisecond))
 	bar := bars.New(0, mpb.BarStyle(), mpb.BarRemoveOnComplete(),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + p.line() })))
 	tick := time.NewTicker(100 * time.Millisecond)

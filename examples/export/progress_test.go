@@ -31,7 +31,7 @@ func TestStall(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			out := newOutput()
 			ctx, cancel := context.WithCancelCause(t.Context())
-			p := newProgress(out, 0, test.slowest)
+			p := newProgress(newVoice(out, "text"), 0, test.slowest)
 			p.Start(ctx, test.stall, cancel)
 			if test.rowAt > 0 {
 				time.Sleep(test.rowAt + time.Millisecond)

@@ -69,6 +69,21 @@ func TestBadFlags(t *testing.T) {
 		{"cannot go together", []string{"-dsn=sqlite:x", "-table=x", "-query=SELECT 1", "-out=x"}},
 		{"-query needs -out", []string{"-dsn=sqlite:x", "-query=SELECT 1"}},
 		{"-query is empty", []string{"-dsn=sqlite:x", "-query= ;", "-out=x"}},
+		{"-limit must", []string{"-limit=-1"}},
+		{"cannot go with -partitions", []string{"-limit=5", "-partitions=2"}},
+		{"cannot go together", []string{"-limit=5", "-more"}},
+		{"cannot go together", []string{"-dsn=x.db", "-table=t", "-until=5", "-more"}},
+		{"cannot go with -until", []string{"-dsn=x.db", "-table=t", "-until=5", "-count"}},
+		{"are for one table", []string{"-dsn=x.db", "-table=a,b", "-until=5", "-out=d"}},
+		{"-until needs -dsn", []string{"-until=5"}},
+		{"-follow must", []string{"-follow=0s"}},
+		{"-follow must", []string{"-follow=-5s"}},
+		{"cannot go with -follow", []string{"-dsn=x.db", "-table=t", "-out=-", "-follow=1s"}},
+		{"cannot go with -follow", []string{"-dsn=x.db", "-table=t", "-restart", "-follow=1s"}},
+		{"cannot go with -follow", []string{"-dsn=x.db", "-table=t", "-until=5", "-follow=1s"}},
+		{"-log must", []string{"-log=xml"}},
+		{"-log json is for exports", []string{"-dsn=x.db", "-table=t", "-log=json", "-dry-run"}},
+		{"-log is for exports", []string{"-log=json", "-status"}},
 		{"-stall must", []string{"-stall=5ms"}},
 	} {
 		mustRun(t, dir, exitUsage, test.says, test.args...)
@@ -203,6 +218,8 @@ func TestAnotherQueryIsRefused(t *testing.T) {
 		{"-header", "-header=false"},
 		{"-null", "-null=NULL"},
 		{"-partitions", "-partitions=2"},
+		{"-limit", "-limit=500"},
+		{"-until", "-until=500"},
 		{"-dsn", "-dsn=" + other},
 	} {
 		r := mustRun(t, dir, exitFailed, "is now", append(base, test.arg)...)

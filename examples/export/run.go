@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -21,7 +22,7 @@ import (
 // An export is one run of the program.
 type export struct {
 	*config
-	stdout   io.Writer
+	voice
 	db       *source.Source
 	sources  []*source.Table   // in the order of settings.Tables
 	encoders []*encode.Encoder // one for each
@@ -38,23 +39,25 @@ type export struct {
 	superseded plan.Plan // what -restart gives up
 }
 
-func (e *export) say(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
-
 // runExport does what the command line asks for. When ctx ends it commits what is written
 // and returns an error that Is ctx's.
 func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
-	e := &export{config: c, stdout: stdout}
+	told := stdout
 	switch {
 	case c.quiet && !c.status && !c.dryRun:
-		e.stdout = io.Discard
+		told = io.Discard
 	case c.out == pipe && !c.dryRun:
-		e.stdout = os.Stderr // the rows go to the other
+		told = os.Stderr // the rows go to the other
 	}
+	e := &export{config: c, voice: newVoice(told, c.log)}
 	if c.status {
 		return e.showStatus(ctx)
 	}
 	if err := e.prepare(ctx); err != nil {
 		return err
+	}
+	if c.rate > 0 {
+		e.pacer = control.NewPacer(c.rate)
 	}
 	defer e.db.Close()
 	switch {
@@ -71,7 +74,7 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	defer closing(e.checkpoint, &err)
 	behind := e.checkpoint.Finished()
 	if behind && !e.more {
-		return e.alreadyDone(p)
+		return e.alreadyDone(ctx, p)
 	}
 	if e.more {
 		if err := e.wantMore(ctx, &p, behind); err != nil {
@@ -84,6 +87,9 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 		defer closing(part, &err)
 	}
 	if err != nil {
+		return err
+	}
+	if err := e.dropManifest(); err != nil {
 		return err
 	}
 	if behind {
@@ -111,23 +117,23 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	for _, p := range parts {
 		before += p.checkpoint.Items()
 	}
-	e.progress = newProgress(e.stdout, before, e.slowest())
+	e.progress = newProgress(e.voice, before, e.slowest())
 	if err := e.countRows(ctx); err != nil {
 		return err
 	}
 	if before > 0 {
-		e.say("going on with %s after %s", e.out, countOf(before, "row"))
+		e.event("resume", []any{"rows", before}, "going on with %s after %s", e.out, countOf(before, "row"))
 	} else {
-		e.say("exporting %s of %s to %s", e.what(), e.db.Name, e.out)
-	}
-	if e.rate > 0 {
-		e.pacer = control.NewPacer(e.rate)
+		e.event("begin", nil, "exporting %s of %s to %s", e.what(), e.db.Name, e.out)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e.progress.Start(ctx, e.stall, cancel)
 	defer e.progress.Stop()
-	return seq.ForEachConcurrent(ctx, seq.Of(parts...), e.workers, e.exportPart)
+	if err := seq.ForEachConcurrent(ctx, seq.Of(parts...), e.workers, e.exportPart); err != nil || e.follow == 0 {
+		return err
+	}
+	return e.followParts(ctx, parts)
 }
 
 // what names what is exported.
@@ -170,10 +176,7 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 	if e.bounded && until == nil { // there are no rows
 		return p.checkpoint.Finish(ctx)
 	}
-	rows := table.Rows(ctx, keyset.Range[keyset.Key]{After: after, Until: until})
-	if e.pacer != nil {
-		rows = control.RateLimit(ctx, rows, e.pacer)
-	}
+	rows := e.rowsOf(ctx, table, keyset.Range[keyset.Key]{After: after, Until: until}, p.checkpoint.Items())
 	rows = cursor.Track(ctx, rows, p.checkpoint, e.commitEvery(), table.Position)
 
 	for row, err := range rows {
@@ -189,6 +192,22 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 	return p.checkpoint.Finish(ctx)
 }
 
+// rowsOf streams a range of a table's rows, as many and as fast as the flags allow. written
+// is how many of them earlier runs have written.
+func (e *export) rowsOf(ctx context.Context, table *source.Table, r keyset.Range[keyset.Key], written int64) iter.Seq2[keyset.Row, error] {
+	if len(e.until) > 0 && r.Until == nil {
+		return seq.Of[keyset.Row]() // the table was empty when the export began
+	}
+	rows := table.Rows(ctx, r)
+	if e.limit > 0 {
+		rows = seq.Take(rows, max(e.limit-int(written), 0))
+	}
+	if e.pacer != nil {
+		rows = control.RateLimit(ctx, rows, e.pacer)
+	}
+	return rows
+}
+
 // exportAtOnce writes rows that come in no order, so that no commit can say which of them are
 // written: there is one, at the end. When the statement breaks off, all begins anew.
 func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Table, encoder *encode.Encoder) error {
@@ -202,12 +221,8 @@ func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Ta
 		if _, err := p.file.Write(encoder.Header(nil)); err != nil {
 			return err
 		}
-		rows := table.Rows(ctx, p.Range)
-		if e.pacer != nil {
-			rows = control.RateLimit(ctx, rows, e.pacer)
-		}
 		var buf []byte
-		for row, err := range rows {
+		for row, err := range e.rowsOf(ctx, table, p.Range, 0) {
 			if err != nil {
 				return err
 			}
@@ -255,16 +270,38 @@ func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) err
 	if err := e.checkpoint.Finish(ctx); err != nil {
 		return err
 	}
-	if e.several() {
-		e.showTables(p)
+	e.showTables(p)
+	rows, size := p.Totals()
+	e.event("done", []any{"rows", rows, "bytes", size, "rows_per_second", int64(e.progress.Rate())}, "done: %s, %s rows/s", e.summary(p), thousands(int64(e.progress.Rate())))
+	return e.afterwards(ctx, p)
+}
+
+// afterwards does what is to be done with the files of a complete export.
+func (e *export) afterwards(ctx context.Context, p plan.Plan) error {
+	if e.verify {
+		if err := e.verifyFiles(ctx, p); err != nil {
+			return err
+		}
 	}
-	e.say("done: %s, %s rows/s", e.summary(p), thousands(int64(e.progress.Rate())))
+	if e.manifest {
+		return e.writeManifest(ctx, p)
+	}
 	return nil
 }
 
-// showTables prints what was written of each table.
+// showTables tells what was written of each table, where there are several.
 func (e *export) showTables(p plan.Plan) {
-	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	if e.json != nil {
+		for _, part := range p.Parts {
+			path := part.Path(e.folder)
+			e.event("file", []any{"table", e.sources[part.Table].Name, "file", path, "rows", part.Rows, "bytes", part.Size}, "%s is written", path)
+		}
+		return
+	}
+	if !e.several() {
+		return
+	}
+	w := tabwriter.NewWriter(e.to, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "ROWS\tBYTES\t  FILE")
 	for _, part := range p.Parts {
 		fmt.Fprintf(w, "%s\t%s\t  %s\n", thousands(part.Rows), thousands(part.Size), part.Path(e.folder))
@@ -273,12 +310,13 @@ func (e *export) showTables(p plan.Plan) {
 }
 
 // alreadyDone says so, unless the files are no longer what they were.
-func (e *export) alreadyDone(p plan.Plan) error {
+func (e *export) alreadyDone(ctx context.Context, p plan.Plan) error {
 	if err := p.Unchanged(e.folder); err != nil {
 		return err
 	}
-	e.say("nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", e.summary(p), e.command())
-	return nil
+	rows, size := p.Totals()
+	e.event("complete", []any{"rows", rows, "bytes", size}, "nothing to do: the export is complete: %s\nTo export again, over what is there:\n  %s -restart", e.summary(p), e.command())
+	return e.afterwards(ctx, p)
 }
 
 // summary says what is in the files of a finished export.

@@ -20,6 +20,9 @@ import (
 
 // completeStatus settles where -status looks.
 func (c *config) completeStatus() error {
+	if c.log != "text" {
+		return errors.New("-log is for exports, and cannot go with -status")
+	}
 	if c.store == "db" && c.dsn == "" {
 		return errors.New("-status with -store db needs -dsn, or DATABASE_URL")
 	}
@@ -40,7 +43,7 @@ func (e *export) showStatus(ctx context.Context) error {
 	if err != nil && len(jobs) == 0 {
 		return err
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.to, 0, 8, 2, ' ', 0)
 	shown := 0
 	for _, job := range jobs {
 		record, inspectErr := cursor.Inspect(ctx, store, job)

@@ -5,6 +5,7 @@
 //
 //	encode.go  formats, columns, and an [Encoder] for them
 //	csv.go     tsv.go json.go  one format each
+//	sum.go     reads back what was written, and sums it up
 //	value.go   what all formats write alike
 package encode
 

@@ -16,6 +16,8 @@ type Settings struct {
 	Delimiter, Null  string
 	NoHeader         bool
 	Partitions       int
+	Until            string `json:",omitempty"` // the last key; "" means the end
+	Limit            int    `json:",omitempty"` // rows of each table; 0 means all
 }
 
 // A Table is one of those that are exported, or the query.
@@ -48,6 +50,8 @@ func (s Settings) Difference(was Settings) string {
 		{"-null", s.Null, was.Null},
 		{"-header", !s.NoHeader, !was.NoHeader},
 		{"-partitions", s.Partitions, was.Partitions},
+		{"-until", s.Until, was.Until},
+		{"-limit", s.Limit, was.Limit},
 	}...)
 	for i := range min(len(s.Tables), len(was.Tables)) {
 		all = append(all, setting{"the query of " + s.Tables[i].Name, s.Tables[i].Query, was.Tables[i].Query})
