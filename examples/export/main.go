@@ -11,8 +11,9 @@
 // written. Every 100,000 rows or 5 seconds the file is synced, and then its length and the
 // key of the last row are saved together in a checkpoint. A run that goes on cuts the file
 // to that length first. So every row is in the file once, and the file is byte for byte
-// what a run without a death would have written. (With -gzip that holds for what is in
-// the file: each commit ends a gzip member, and an interrupted run has one commit more.)
+// what a run without a death would have written. (With -compress that holds for what
+// is in the file: each commit ends a gzip member or zstd frame, and an interrupted run has
+// one commit more.)
 //
 // A table without a usable key is read by its rowid in SQLite, and by the places of its
 // rows in PostgreSQL; anywhere else, as views and queries without -key, by one statement,
