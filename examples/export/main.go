@@ -44,6 +44,9 @@
 // U+0085, U+2028 and U+2029, which some readers end a line at, are escaped. A line ends
 // with \n; the first one of CSV and TSV names the columns.
 //
+// With -more a complete export goes on behind its last row, and with -follow it looks for
+// more again and again, each time up to a key below which no commit can still come in.
+//
 // With -verify the table and the files are read once more at the end, and compared by
 // their number of rows and a checksum of the rows in any order.
 //
