@@ -43,7 +43,7 @@ func TestHedge(t *testing.T) {
 		errs   []error
 	}{
 		{"quick", tryScript{{s / 2, nil}, {0, nil}}, 1, s / 2, "item1", nil},
-		{"the second is quicker", tryScript{{9 * s, nil}, {s, nil}, {s, nil}}, 3, 2 * s, "item2", nil},
+		{"the second is quicker", tryScript{{9 * s, nil}, {3 * s / 2, nil}, {s, nil}}, 3, 5 * s / 2, "item2", nil},
 		{"the first is quicker", tryScript{{3 * s / 2, nil}, {9 * s, nil}}, 2, 3 * s / 2, "item1", nil},
 		{"no more than max", tryScript{{9 * s, nil}, {9 * s, nil}}, 2, 9 * s, "item1", nil},
 		{"a failure brings on the next", tryScript{{s / 2, errBoom}, {s / 4, nil}}, 2, 3 * s / 4, "item2", nil},

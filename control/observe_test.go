@@ -195,7 +195,7 @@ func ExampleObserve() {
 	ctx := context.Background()
 	var rows iter.Seq2[int, error] = Observe(m, "rows", seq.Of(1, 2, 3))
 	calls := Observe(m, "call", seq.MapConcurrent(ctx, rows, 2, func(_ context.Context, n int) (int, error) {
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		return n * n, nil
 	}))
 	if err := seq.Drain(calls); err != nil {

@@ -1,7 +1,6 @@
 package cursor
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,8 +19,8 @@ import (
 // was killed.
 //
 // Attach it to the checkpoint, then write to it what the items become; writes
-// are buffered. Without gzip the finished file is byte for byte that of an
-// undisturbed run. With [Gzip] its uncompressed content is, and its bytes are, too,
+// are buffered. Uncompressed, the finished file is byte for byte that of an
+// undisturbed run. With [Gzip] or [Compress] its uncompressed content is, and its bytes are, too,
 // where commits happen at the same items: that is, by number ([Every].Items) and
 // without an early end.
 //
@@ -48,7 +47,7 @@ import (
 type File struct {
 	path string
 	dir  string // that has the file's name; the path may be a link to it
-	zip  bool
+	zip  string // the type of the compressor; "" without one
 
 	mu      sync.Mutex
 	owner   *checkpoint // open, that it is attached to; nil if none
@@ -60,12 +59,12 @@ type File struct {
 	synced  bool   // the folder knows the file
 	out     []byte // for the file at size: not yet written
 	size    int64  // of the file, as we have written it
-	mark    int64  // the file's length at the last Mark; with gzip, at the end of a member
+	mark    int64  // the file's length at the last Mark; compressed, at the end of a member
 
-	// Gzip: what was written since the last Mark stays in tail, so that a member
+	// Compressed: what was written since the last Mark stays in tail, so that a member
 	// can end at the Mark. A tail that grows too long is let go into a member of its
 	// own (spilled), which the next Mark makes part of what is consumed.
-	zw      *gzip.Writer
+	zw      Compressor
 	member  bool // zw has a member open
 	tail    []byte
 	spilled bool
@@ -78,7 +77,7 @@ type File struct {
 
 const (
 	fileBuffer = 256 << 10 // bytes gathered for one write
-	maxTail    = 1 << 20   // bytes of one item kept back for gzip
+	maxTail    = 1 << 20   // bytes of one item kept back for a compressor
 	sumLen     = 4096      // bytes before the end that a checkpoint has a checksum of
 )
 
@@ -156,21 +155,21 @@ func (f *File) begin() error {
 
 func (f *File) write(p []byte) error {
 	switch {
-	case !f.zip && len(p) >= fileBuffer:
+	case f.zip == "" && len(p) >= fileBuffer:
 		return f.writeLarge(p)
-	case !f.zip:
+	case f.zip == "":
 		f.out = append(f.out, p...)
 	case f.spilled:
-		f.compress(p)
+		if err := f.compress(p); err != nil {
+			return err
+		}
 	case len(f.tail)+len(p) <= maxTail:
 		f.tail = append(f.tail, p...)
 		return nil
 	default:
-		f.endMember()
-		f.mark = f.end()
-		f.compress(f.tail)
-		f.compress(p)
-		f.tail, f.spilled = nil, true
+		if err := f.spill(p); err != nil {
+			return err
+		}
 	}
 	if len(f.out) < fileBuffer {
 		return nil
@@ -221,12 +220,14 @@ func (f *File) Mark() {
 		return
 	}
 	switch {
-	case !f.zip:
+	case f.zip == "":
 		f.mark = f.end()
 	case f.spilled:
 		f.spilled = false
 	default:
-		f.compress(f.tail)
+		if err := f.compress(f.tail); err != nil {
+			f.wrote, f.lost = fmt.Errorf("cursor: write output %s: %w", f.path, err), true
+		}
 		f.tail = f.tail[:0]
 	}
 }
@@ -254,11 +255,11 @@ func (f *File) Sync(context.Context) (json.RawMessage, error) {
 	if f.lastSync != nil {
 		return f.lastSync, nil
 	}
-	if f.zip && !f.spilled {
-		if f.end() == 0 {
-			f.beginMember() // no bytes at all would be no gzip file
+	if f.zip != "" && !f.spilled {
+		if err := f.endMember(); err != nil {
+			f.wrote, f.lost = fmt.Errorf("cursor: write output %s: %w", f.path, err), true
+			return nil, f.wrote
 		}
-		f.endMember()
 		f.mark = f.end()
 	}
 	if err := f.flush(f.mark); err != nil {
@@ -274,7 +275,7 @@ func (f *File) Sync(context.Context) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cursor: read back output %s: %w", f.path, err)
 	}
-	s := fileState{Size: f.mark, Sum: sum, Gzip: f.zip}
+	s := fileState{Size: f.mark, Sum: sum, Compress: f.zip}
 	if f.mark == 0 {
 		s = f.emptyState()
 	}
@@ -305,7 +306,7 @@ func (f *File) fsync() error {
 
 // Close writes out what was written so far, also what no commit covers, and closes
 // the file. It commits nothing and does not fsync: a resumed run cuts off what
-// follows the last commit. A gzip file without any content becomes a valid empty
+// follows the last commit. A compressed file without any content becomes a valid empty
 // one. A file that was refused, or that others have changed, is left as it is.
 // Further calls do nothing.
 func (f *File) Close() error {
@@ -329,13 +330,15 @@ func (f *File) Close() error {
 
 // finish hands all that is left to the file.
 func (f *File) finish() error {
-	if f.zip {
-		f.compress(f.tail)
-		f.tail = nil
-		if f.end() == 0 {
-			f.beginMember() // no bytes at all would be no gzip file
+	if f.zip != "" {
+		err := f.compress(f.tail)
+		if err == nil {
+			err = f.endMember()
 		}
-		f.endMember()
+		if err != nil {
+			return err
+		}
+		f.tail = nil
 	}
 	return f.flush(f.end())
 }

@@ -14,14 +14,14 @@ import (
 
 // A fileState is what a checkpoint knows of a File.
 type fileState struct {
-	Size int64  `json:"size"`
-	Sum  uint32 `json:"sum"` // CRC-32C of the last 4096 bytes up to Size
-	Gzip bool   `json:"gzip,omitempty"`
-	Name string `json:"name,omitempty"` // of the file without its folder, where Size is 0 and there is nothing else to know it by
+	Size     int64  `json:"size"`
+	Sum      uint32 `json:"sum"`                // CRC-32C of the last 4096 bytes up to Size
+	Compress string `json:"compress,omitempty"` // the type of the compressor
+	Name     string `json:"name,omitempty"`     // of the file without its folder, where Size is 0 and there is nothing else to know it by
 }
 
 // emptyState is the state of the file before anything is committed to it.
-func (f *File) emptyState() fileState { return fileState{Gzip: f.zip, Name: filepath.Base(f.path)} }
+func (f *File) emptyState() fileState { return fileState{Compress: f.zip, Name: filepath.Base(f.path)} }
 
 // Restore implements [Participant]. With a state the file is cut off at the length that
 // the state has; a file that is shorter, or whose last bytes before that are others, is
@@ -66,8 +66,8 @@ func (f *File) restore(open *restoring, state json.RawMessage) (size int64, err 
 		if err := dec.Decode(&s); err != nil || s.Size < 0 {
 			return 0, fmt.Errorf("%w: output %s: its state is %s", ErrCorrupt, f.path, state)
 		}
-		if s.Gzip != f.zip && s.Size > 0 {
-			return 0, fmt.Errorf("%w: output %s was begun with gzip %t, now it is %t", ErrMismatch, f.path, s.Gzip, f.zip)
+		if s.Compress != f.zip && s.Size > 0 {
+			return 0, fmt.Errorf("%w: output %s was begun with the compressor %q, now it is %q (nothing is none)", ErrMismatch, f.path, s.Compress, f.zip)
 		}
 	}
 	foreign := s.Name != "" && s.Name != filepath.Base(f.path)

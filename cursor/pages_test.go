@@ -186,6 +186,7 @@ func TestPagesLeave(t *testing.T) {
 				<-ctx.Done()
 				panic("fetch")
 			}, self, cursor.PageConfig{Size: first, Prefetch: 0.25}) {
+				synctest.Wait() // the fetch has begun
 				if i == 3 {
 					break
 				}

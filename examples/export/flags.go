@@ -29,7 +29,7 @@ type config struct {
 	delimiter    string
 	header       bool
 	out          string
-	gzip         bool
+	compress     string // gzip, zstd, or "" for neither
 	page, commit int
 	rate         float64
 	stall        time.Duration
@@ -73,7 +73,7 @@ func (c *config) define(f *flag.FlagSet) {
 
 	f.StringVar(&c.out, "out", "", "the `file` to write, or - for standard output, which cannot be gone on with (default: the table's name in the current folder)")
 	f.StringVar(&c.format.Name, "format", "", "csv, tsv or jsonl (default: by the ending of -out, otherwise csv)")
-	f.BoolVar(&c.gzip, "gzip", false, "compress the file (default: if -out ends in .gz)")
+	f.StringVar(&c.compress, "compress", "", "compress the file with `gzip` or zstd (default: by the ending of -out, .gz or .zst, otherwise not)")
 	f.StringVar(&c.delimiter, "delimiter", "", "the `character` between two fields of CSV (default: a comma)")
 	f.BoolVar(&c.header, "header", true, "begin CSV and TSV with a line that names the columns")
 	f.StringVar(&c.format.Null, "null", "", "the `text` that CSV has for NULL, without quotes (default: nothing)")
@@ -241,9 +241,7 @@ func (c *config) completeOutput() error {
 			table = c.tables[0].String()
 		}
 		c.out = plan.FileName(table) + "." + c.format.Name
-		if c.gzip {
-			c.out += ".gz"
-		}
+		c.out += encode.Compressions[c.compress]
 	}
 	if c.state == "" {
 		c.state = filepath.Join(c.outFolder(), ".pipeline-state")
@@ -256,7 +254,7 @@ const pipe = "-"
 
 // completePipe refuses what is for files: what went through a pipe cannot be cut off.
 func (c *config) completePipe() error {
-	for _, name := range []string{"gzip", "partitions", "workers", "commit", "more", "restart", "state", "store", "verify", "manifest"} {
+	for _, name := range []string{"compress", "partitions", "workers", "commit", "more", "restart", "state", "store", "verify", "manifest"} {
 		if c.given(name) {
 			return fmt.Errorf("-%s is for a file, and cannot go with -out -", name)
 		}
@@ -283,11 +281,7 @@ func (c *config) outFile(table string) string {
 	if !c.several() {
 		return c.out
 	}
-	name := plan.FileName(table) + "." + c.format.Name
-	if c.gzip {
-		name += ".gz"
-	}
-	return filepath.Join(c.out, name)
+	return filepath.Join(c.out, plan.FileName(table)+"."+c.format.Name+encode.Compressions[c.compress])
 }
 
 // An ending says what is in a file. Those without a format here are not written.
@@ -297,14 +291,17 @@ var endings = map[string]string{
 	".html": "", ".md": "", ".sql": "", ".db": "", ".sqlite": "", ".sqlite3": "", ".pdf": "", ".tar": "",
 }
 
-// compressions are endings of compressed files, and the flag that makes one.
+// compressions are endings of compressed files, and the compression that makes one.
 var compressions = map[string]string{
-	".gz": "gzip", ".gzip": "gzip", ".zst": "", ".zstd": "", ".bz2": "", ".xz": "", ".lz4": "", ".lzma": "", ".zip": "", ".br": "", ".z": "", ".7z": "", ".sz": "", ".snappy": "",
+	".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "", ".xz": "", ".lz4": "", ".lzma": "", ".zip": "", ".br": "", ".z": "", ".7z": "", ".sz": "", ".snappy": "",
 }
 
 // completeFormat reads the format and the compression off the endings of -out, and refuses
 // endings that would lie.
 func (c *config) completeFormat() error {
+	if _, ok := encode.Compressions[c.compress]; !ok {
+		return fmt.Errorf("-compress must be gzip or zstd, not %q", c.compress)
+	}
 	name := strings.ToLower(filepath.Base(c.out))
 	ending := filepath.Ext(name)
 	if c.several() {
@@ -313,14 +310,14 @@ func (c *config) completeFormat() error {
 	if compression, ok := compressions[ending]; ok {
 		switch {
 		case compression == "":
-			return fmt.Errorf("-out %s: its ending says %s, which is not written here; there is .gz", c.out, ending)
-		case c.given("gzip") && !c.gzip:
-			return fmt.Errorf("-out %s: its ending says gzip, and -gzip=false says that it is not compressed", c.out)
+			return fmt.Errorf("-out %s: its ending says %s, which is not written here; there are .gz and .zst", c.out, ending)
+		case c.compress != "" && c.compress != compression:
+			return fmt.Errorf("-out %s: its ending says %s, and -compress %s", c.out, compression, c.compress)
 		}
-		c.gzip = true
+		c.compress = compression
 		ending = filepath.Ext(strings.TrimSuffix(name, ending))
-	} else if c.gzip && c.out != "" && !c.several() {
-		return fmt.Errorf("-out %s: its ending says that it is not compressed, and -gzip that it is; call it %s.gz", c.out, c.out)
+	} else if c.compress != "" && c.out != "" && !c.several() {
+		return fmt.Errorf("-out %s: its ending says that it is not compressed, and -compress %s that it is; call it %s", c.out, c.compress, c.out+encode.Compressions[c.compress])
 	}
 	says, known := endings[ending]
 	switch {

@@ -14,27 +14,29 @@ func TestDefaultsFollowOut(t *testing.T) {
 	for _, test := range []struct {
 		args                string
 		out, format, folder string
-		gzip                bool
+		compress            string
 	}{
-		{"", "orders.csv", "csv", ".pipeline-state", false},
-		{"-gzip", "orders.csv.gz", "csv", ".pipeline-state", true},
-		{"-format=jsonl", "orders.jsonl", "jsonl", ".pipeline-state", false},
-		{"-out=x/y.jsonl.gz", "x/y.jsonl.gz", "jsonl", "x/.pipeline-state", true},
-		{"-out=y.ndjson", "y.ndjson", "jsonl", ".pipeline-state", false},
-		{"-out=y.tsv.GZ", "y.tsv.GZ", "tsv", ".pipeline-state", true},
-		{"-out=y.json -format=jsonl", "y.json", "jsonl", ".pipeline-state", false},
-		{"-out=y -format=tsv -gzip=false", "y", "tsv", ".pipeline-state", false},
-		{"-out=y.2026", "y.2026", "csv", ".pipeline-state", false},
-		{`-dsn=sqlite:x -table="s"."t.x"`, "s.t.x.csv", "csv", ".pipeline-state", false},
-		{"-dsn=sqlite:x -table=../a/b", ".._a_b.csv", "csv", ".pipeline-state", false},
+		{"", "orders.csv", "csv", ".pipeline-state", ""},
+		{"-compress=gzip", "orders.csv.gz", "csv", ".pipeline-state", "gzip"},
+		{"-compress=zstd", "orders.csv.zst", "csv", ".pipeline-state", "zstd"},
+		{"-out=y.jsonl.zst", "y.jsonl.zst", "jsonl", ".pipeline-state", "zstd"},
+		{"-format=jsonl", "orders.jsonl", "jsonl", ".pipeline-state", ""},
+		{"-out=x/y.jsonl.gz", "x/y.jsonl.gz", "jsonl", "x/.pipeline-state", "gzip"},
+		{"-out=y.ndjson", "y.ndjson", "jsonl", ".pipeline-state", ""},
+		{"-out=y.tsv.GZ", "y.tsv.GZ", "tsv", ".pipeline-state", "gzip"},
+		{"-out=y.json -format=jsonl", "y.json", "jsonl", ".pipeline-state", ""},
+		{"-out=y -format=tsv -compress=", "y", "tsv", ".pipeline-state", ""},
+		{"-out=y.2026", "y.2026", "csv", ".pipeline-state", ""},
+		{`-dsn=sqlite:x -table="s"."t.x"`, "s.t.x.csv", "csv", ".pipeline-state", ""},
+		{"-dsn=sqlite:x -table=../a/b", ".._a_b.csv", "csv", ".pipeline-state", ""},
 	} {
 		c, err := parseFlags(strings.Fields(test.args), io.Discard)
 		if err != nil {
 			t.Errorf("%s: %v", test.args, err)
 			continue
 		}
-		if c.out != test.out || c.format.Name != test.format || c.gzip != test.gzip || c.state != test.folder {
-			t.Errorf("%s: out %s, format %s, gzip %v, state %s", test.args, c.out, c.format.Name, c.gzip, c.state)
+		if c.out != test.out || c.format.Name != test.format || c.compress != test.compress || c.state != test.folder {
+			t.Errorf("%s: out %s, format %s, compress %q, state %s", test.args, c.out, c.format.Name, c.compress, c.state)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // groups are the flags by what one wants to do.
 var groups = []struct{ title, flags string }{
 	{"What to export", "dsn source table exclude query columns where key until limit"},
-	{"How to write it", "out format gzip delimiter header null"},
+	{"How to write it", "out format compress delimiter header null"},
 	{"How fast", "page partitions workers rate"},
 	{"When it is interrupted, goes on, and is done", "more follow verify manifest restart commit state store lease stall"},
 	{"To look first", "dry-run status count quiet log rows"},
@@ -21,7 +21,7 @@ const helpExamples = `Usage: export [flags]
   export                                                  a demo database of 1,000,000 rows
   export -dsn shop.db -table orders -out orders.csv.gz
   export -dsn postgres://user@host/db -table events -out events.jsonl -partitions 4
-  export -dsn postgres://user@host/db -table 'public.*' -out folder -gzip
+  export -dsn postgres://user@host/db -table 'public.*' -out folder -compress zstd
 
 Killed at any moment, the same command goes on after the last row that is safely in
 the file.

@@ -11,8 +11,9 @@
 // written. Every 100,000 rows or 5 seconds the file is synced, and then its length and the
 // key of the last row are saved together in a checkpoint. A run that goes on cuts the file
 // to that length first. So every row is in the file once, and the file is byte for byte
-// what a run without a death would have written. (With -gzip that holds for what is in
-// the file: each commit ends a gzip member, and an interrupted run has one commit more.)
+// what a run without a death would have written. (With -compress that holds for what
+// is in the file: each commit ends a gzip member or zstd frame, and an interrupted run has
+// one commit more.)
 //
 // A table without a usable key is read by its rowid in SQLite, and by the places of its
 // rows in PostgreSQL; anywhere else, as views and queries without -key, by one statement,
@@ -42,6 +43,9 @@
 // are numbers with all their digits; NaN and infinities are text, and the characters
 // U+0085, U+2028 and U+2029, which some readers end a line at, are escaped. A line ends
 // with \n; the first one of CSV and TSV names the columns.
+//
+// With -more a complete export goes on behind its last row, and with -follow it looks for
+// more again and again, each time up to a key below which no commit can still come in.
 //
 // With -verify the table and the files are read once more at the end, and compared by
 // their number of rows and a checksum of the rows in any order.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"database/sql"
 	"flag"
@@ -15,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/pipeline/examples/export/encode"
 	_ "modernc.org/sqlite" // what the tests write with is not what the program reads with
 )
 
@@ -173,9 +173,11 @@ func read(t testing.TB, path string) string {
 	}
 	defer f.Close()
 	var r io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatalf("%s: %v", path, err)
+	for compression, ending := range encode.Compressions {
+		if compression != "" && strings.HasSuffix(path, ending) {
+			if r, err = encode.Decompress(compression, f); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
 		}
 	}
 	data, err := io.ReadAll(r)

@@ -12,6 +12,7 @@ import (
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/examples/export/advice"
+	"example.com/pipeline/examples/export/encode"
 	"example.com/pipeline/examples/export/plan"
 	"example.com/pipeline/examples/export/source"
 )
@@ -84,8 +85,8 @@ func (e *export) openParts(ctx context.Context, p *plan.Plan) (parts []*openPart
 		p.Supersede(e.superseded)
 	}
 	var options []cursor.FileOption
-	if e.gzip {
-		options = append(options, cursor.Gzip())
+	if e.compress != "" {
+		options = append(options, cursor.Compress(encode.Compressor(e.compress)))
 	}
 	for _, part := range p.Parts {
 		path := part.Path(e.folder)

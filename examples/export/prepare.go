@@ -103,11 +103,8 @@ func (e *export) prepareTables(ctx context.Context) error {
 	}
 	e.settings = plan.Settings{
 		Database: cmp.Or(e.config.source, e.db.Name), Where: e.where,
-		Format: e.format.Name, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null,
+		Format: e.format.Name, Compress: e.compress, NoHeader: e.format.NoHeader, Delimiter: e.delimiter, Null: e.format.Null,
 		Partitions: e.partitions, Until: e.until.String(), Limit: e.limit,
-	}
-	if e.gzip {
-		e.settings.Compress = "gzip"
 	}
 	if e.db.Path != "" && e.config.source == "" && e.store == "file" && !e.dryRun && e.out != pipe {
 		path, err := plan.Real(e.db.Path)

@@ -242,7 +242,7 @@ func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Ta
 	return p.checkpoint.Finish(ctx)
 }
 
-// commitEvery goes by rows, not by time alone, because a gzip file has a member a commit:
+// commitEvery goes by rows, not by time alone, because a compressed file has a member a commit:
 // a run that went on after a kill then has them where the first had.
 func (e *export) commitEvery() cursor.Every {
 	if e.commit > 0 {

@@ -118,7 +118,7 @@ func TestEmptyTable(t *testing.T) {
 	mustRun(t, dir, 0, "done: 0 rows", "-dsn", dsn, "-table", "t")
 	same(t, "an empty table", read(t, dir+"/t.csv"), "id,a\n")
 	mustRun(t, dir, 0, "nothing to do", "-dsn", dsn, "-table", "t")
-	mustRun(t, dir, 0, "done: 0 rows", "-dsn", dsn, "-table", "t", "-partitions", "3", "-gzip")
+	mustRun(t, dir, 0, "done: 0 rows", "-dsn", dsn, "-table", "t", "-partitions", "3", "-compress", "zstd")
 }
 
 // The ways to export that the tests below kill: arguments, and the files.
@@ -129,6 +129,7 @@ var kinds = []struct {
 }{
 	{"csv", []string{"-out=o.csv"}, []string{"o.csv"}},
 	{"jsonl-gzip", []string{"-out=o.jsonl.gz"}, []string{"o.jsonl.gz"}},
+	{"csv-zstd", []string{"-out=o.csv.zst"}, []string{"o.csv.zst"}},
 	{"partitions", []string{"-out=o.csv", "-partitions=3", "-workers=2"}, []string{"o.1of3.csv", "o.2of3.csv", "o.3of3.csv"}},
 	{"store-db", []string{"-out=o.csv", "-store=db", "-lease=2s"}, []string{"o.csv"}},
 	{"store-db-gzip", []string{"-out=o.csv.gz", "-store=db", "-lease=2s"}, []string{"o.csv.gz"}},

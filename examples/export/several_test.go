@@ -41,7 +41,7 @@ func TestSeveralTables(t *testing.T) {
 			t.Errorf("there are %v", found)
 		}
 		mustRun(t, dir, exitDone, "nothing to do", append(args, "-table="+schema+"*")...)
-		mustRun(t, dir, exitDone, "done: 3 rows", append(args, "-table=*", "-restart", "-format=jsonl", "-gzip", "-workers=2")...)
+		mustRun(t, dir, exitDone, "done: 3 rows", append(args, "-table=*", "-restart", "-format=jsonl", "-compress=gzip", "-workers=2")...)
 		if found, _ := filepath.Glob(dir + "/all/*.csv"); len(found) != 0 {
 			t.Errorf("of the export before there are %v", found)
 		}

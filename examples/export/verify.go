@@ -2,12 +2,10 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 
@@ -134,12 +132,11 @@ func (e *export) sumFile(ctx context.Context, path string, header []byte, sum *e
 		return err
 	}
 	defer f.Close()
-	var in io.Reader = f
-	if e.gzip {
-		if in, err = gzip.NewReader(f); err != nil {
-			return fmt.Errorf("%w: %s: %w", errDiffers, path, err)
-		}
+	in, err := encode.Decompress(e.compress, f)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", errDiffers, path, err)
 	}
+	defer in.Close()
 	for record, err := range e.format.Records(in) {
 		switch {
 		case err != nil:

@@ -5,6 +5,7 @@
 //
 //	encode.go  formats, columns, and an [Encoder] for them
 //	csv.go     tsv.go json.go  one format each
+//	compress.go  what the formats are compressed with
 //	sum.go     reads back what was written, and sums it up
 //	value.go   what all formats write alike
 package encode

@@ -57,7 +57,7 @@ func Real(path string) (string, error) {
 }
 
 // endings are those that a part's number stands before.
-var endings = []string{".gz", ".zst", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}
+var endings = []string{".gz", ".gzip", ".zst", ".zstd", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}
 
 // PartFile puts the number of a part before a file's endings: a.2of4.csv.gz.
 func PartFile(out string, i, n int) string {
