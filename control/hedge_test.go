@@ -100,26 +100,6 @@ func TestHedgeEndsWithContext(t *testing.T) {
 	})
 }
 
-// The next try is due at the very moment at which ctx ends.
-func TestHedgeBeginsNothingUnderDeadContext(t *testing.T) {
-	for range 50 { // which of the two comes first is open
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			hedged := Hedge(func(ctx context.Context, _ int) (int, error) {
-				if ctx.Err() != nil {
-					t.Error("a try began under a context that had ended")
-				}
-				<-ctx.Done()
-				return 0, ctx.Err()
-			}, time.Second, 3)
-			if _, err := hedged(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got error %v, want %v", err, context.DeadlineExceeded)
-			}
-		})
-	}
-}
-
 func TestHedgePanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Int32
