@@ -2,12 +2,10 @@ package keyset
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/internal/paging"
@@ -255,98 +253,4 @@ func (r *reader[T, P]) isEnding(ctx context.Context) (bool, error) {
 		r.ending, err = queryAny(ctx, s.db, s.source("1")+s.condition(there)+" LIMIT 1", st.args...)
 	}
 	return r.ending, err
-}
-
-// checkPosition makes sure that the position of a row leads back to the row. It
-// does so once a loop, and for each page where the database compares values of any
-// type with each other: one odd value would end the stream early there. Where
-// no row behind the page was looked at, last is set: then another row at that
-// position ends the stream.
-func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P], after *P, last bool) error {
-	s := r.spec
-	last = last && pg.More
-	if pg.Last == nil || !last && r.checked && (!s.dialect.mixesTypes || s.layout != nil) {
-		return nil
-	}
-	pos, before := pg.Last, after
-	if n := len(pg.Items); n > 1 {
-		p := r.own(r.position(pg.Items[n-2]))
-		before = &p
-	}
-	missed := 0
-	for range positionTries {
-		found, err := r.count(ctx, pos)
-		if err != nil {
-			return err
-		}
-		if last && found > 1 && pos == pg.Last {
-			pg.Last = nil
-			pg.Fail(len(pg.Items)-1, paging.ErrorDuplicate(*pos))
-			return nil
-		}
-		if found > 0 {
-			r.checked = true
-			return nil
-		}
-		// The row may have been deleted since. Where it is read again, it has not.
-		again, err := r.first(ctx, before)
-		if err == nil && again == nil && before != after { // it may not lead anywhere either
-			before = after
-			again, err = r.first(ctx, before)
-		}
-		if err != nil || again == nil {
-			return err
-		}
-		if missed++; !r.equal(*pos, *again) {
-			missed = 0
-		}
-		if pos = again; missed == 2 {
-			pg.Last = nil
-			pg.Fail(0, fmt.Errorf("%w: %s has no row where (%s) is (%s); Position must return the key as it is stored, "+
-				"so select the key unconverted and scan it into types that keep every digit and byte",
-				ErrPosition, s.from, strings.Join(s.key, ", "), paging.Clip(*pos)))
-			return nil
-		}
-	}
-	return nil // rows are deleted as fast as they are read; a later page tells
-}
-
-// positionTries is how many rows are looked for that may have been deleted meanwhile.
-const positionTries = 100
-
-// count returns how many rows there are at a position, 2 for any more.
-func (r *reader[T, P]) count(ctx context.Context, pos *P) (n int, err error) {
-	s := r.spec
-	text := &statement{s.dialect, slices.Clone(s.args)}
-	equal, err := compareKey(s, text, pos, "=")
-	if err != nil {
-		return 0, err
-	}
-	err = queryEach(ctx, s.db, func(*sql.Rows) error { n++; return nil }, s.source("1")+s.condition(equal)+" LIMIT 2", text.args...)
-	return n, err
-}
-
-// first returns the position of the first row behind another, nil for none.
-func (r *reader[T, P]) first(ctx context.Context, after *P) (*P, error) {
-	text, args, err := pageSQL(r.spec, after, r.until, 1)
-	if err != nil {
-		return nil, err
-	}
-	src, err := r.open(ctx, text, args)
-	if err != nil {
-		return nil, err
-	}
-	closed := false
-	defer func() { // also when a driver or Scan panics
-		if !closed {
-			src.close()
-		}
-	}()
-	rows, _, err := src.read(ctx, nil, 1, &budget{rows: 1})
-	closed = true
-	if err := errors.Join(err, src.close()); err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	pos := r.position(rows[0])
-	return &pos, nil
 }
