@@ -32,7 +32,10 @@ func (c postgresConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &postgresConn{conn.(*stdlib.Conn)}, nil
 }
 
-type postgresConn struct{ *stdlib.Conn }
+// pgxConn is stdlib.Conn, whose method Conn a field of that name would hide.
+type pgxConn = stdlib.Conn
+
+type postgresConn struct{ *pgxConn }
 
 // binaryFormats asks for the types in binary that package stdlib asks for in binary.
 var binaryFormats = pgx.QueryResultFormatsByOID{
@@ -42,7 +45,7 @@ var binaryFormats = pgx.QueryResultFormatsByOID{
 
 // QueryContext implements driver.QueryerContext.
 func (c *postgresConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	conn := c.Conn.Conn()
+	conn := c.Conn()
 	if conn.IsClosed() {
 		return nil, driver.ErrBadConn
 	}
