@@ -69,8 +69,8 @@
 //
 // A page is kept or open. A kept page is read whole, its statement is closed, and then
 // its rows are handed over one by one. The rows of an open page go to the loop in short
-// runs while the statement is open; that is as fast as one long SELECT, and nothing is
-// kept. Pages are open where the last page's loop was quicker than its reading.
+// runs while the statement is open; that takes less time than to keep them, and hardly any
+// memory. Pages are open where the last page's loop was quicker than its reading.
 //
 // No loop keeps a statement open for long. When it has held an open page for
 // [cursor.PageConfig].Hold, 100 ms unless that says otherwise, the rest of the page is
