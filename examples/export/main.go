@@ -7,8 +7,8 @@
 //	go -C examples run ./export -dsn postgres://user@host/db -table 'public.*' -out folder
 //
 // The table is read in pages by its key (WHERE key > last ORDER BY key LIMIT n), so no
-// connection and no transaction is held for long, and page n+1 is read while page n is
-// written. Every 100,000 rows or 5 seconds the file is synced, and then its length and the
+// connection and no transaction is held for long. Rows go to the file while their page is
+// read, or, where writing takes longer, the next page is read meanwhile. Every 100,000 rows or 5 seconds the file is synced, and then its length and the
 // key of the last row are saved together in a checkpoint. A run that goes on cuts the file
 // to that length first. So every row is in the file once, and the file is byte for byte
 // what a run without a death would have written. (With -compress that holds for what
