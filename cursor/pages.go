@@ -56,7 +56,7 @@ func Pages[T, P any](ctx context.Context, after *P,
 				return pg, err
 			}
 			pg.More = len(pg.Items) >= r.Limit
-			pg.Place(r.After, len(pg.Items), position, equal)
+			pg.Place(r.After, len(pg.Items), func(item *T) P { return position(*item) }, equal)
 			return pg, nil
 		},
 	}

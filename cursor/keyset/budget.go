@@ -64,7 +64,7 @@ const wordSize = 16
 
 // rowBytes returns what a row of a Table holds.
 func rowBytes(row Row) int {
-	n := wordSize * (len(row.Values) + len(row.Key))
+	n := wordSize*(len(row.Values)+len(row.Key)) + len(row.Encoded)
 	for _, v := range row.Values {
 		switch v := v.(type) {
 		case string:

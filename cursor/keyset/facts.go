@@ -127,11 +127,11 @@ func (r *reader[T, P]) checkUnique(ctx context.Context, pg *paging.Page[T, P], a
 		return err
 	}
 	n := min(sound, len(pg.Items)-1)
-	pos := r.position(pg.Items[n])
+	pos := r.position(&pg.Items[n])
 	if n == 0 {
 		pg.Last = nil
 	} else {
-		last := r.own(r.position(pg.Items[n-1]))
+		last := r.own(r.position(&pg.Items[n-1]))
 		pg.Last = &last
 	}
 	pg.Fail(n, paging.ErrorDuplicate(pos))

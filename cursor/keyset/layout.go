@@ -101,19 +101,36 @@ func (l *layout) cut(slab *[]any) (values []any, key Key) {
 	return values, key
 }
 
+// A converter makes rows of what a driver gives. It serves one loop.
+type converter struct {
+	*layout
+	encode func(dst []byte, values []any) ([]byte, error) // or nil
+	reuse  bool
+	slab   []any
+	values []any  // of the row in hand, where it is encoded
+	texts  []Text // what it has lent of them
+	buf    []byte // what it is encoded into, unless its memory is used again
+}
+
 // convert makes row a row of the driver's values, which are valid only until the next one,
-// and returns about how many bytes it holds. Where reuse is set and row is one of this
-// layout, its memory is used again.
-func (l *layout) convert(row *Row, from []driver.Value, reuse bool, slab *[]any) (size int, err error) {
-	if !reuse || cap(row.Values) != len(l.columns) || len(row.Key) != len(l.key) {
-		values, key := l.cut(slab)
-		*row = Row{Columns: l.names, Values: values[:len(l.names)], Key: key}
+// and returns about how many bytes it holds. Where the memory of rows is used again and row
+// is one of this layout, its memory is.
+func (c *converter) convert(row *Row, from []driver.Value) (size int, err error) {
+	if c.encode != nil {
+		return c.encoded(row, from)
 	}
-	values := row.Values[:len(l.columns)]
+	if !c.reuse || cap(row.Values) != len(c.columns) || len(row.Key) != len(c.key) {
+		values, key := c.cut(&c.slab)
+		*row = Row{Columns: c.names, Values: values[:len(c.names)], Key: key}
+	}
+	values := row.Values[:len(c.columns)]
 	size = wordSize * (len(values) + len(row.Key))
 	for i, v := range from {
-		if c := l.conversions[i]; c != asGiven {
-			if v, err = c.apply(v); err != nil {
+		if v, err = own(v); err != nil {
+			return 0, err
+		}
+		if how := c.conversions[i]; how != asGiven {
+			if v, err = how.apply(v); err != nil {
 				return 0, err
 			}
 		} else if b, ok := v.([]byte); ok {
@@ -127,24 +144,83 @@ func (l *layout) convert(row *Row, from []driver.Value, reuse bool, slab *[]any)
 			size += len(v)
 		}
 	}
-	if err := l.fillKey(row.Key, values); err != nil {
+	if err := c.fillKey(row.Key, values); err != nil {
 		return 0, err
 	}
 	if size >= largeRow {
-		l.detach(row, slab)
+		c.detach(row, &c.slab)
 	}
 	return size, nil
+}
+
+// encoded is convert where rows are encoded: of the values only the key is kept.
+func (c *converter) encoded(row *Row, from []driver.Value) (size int, err error) {
+	if c.values == nil {
+		c.values, c.texts = make([]any, len(c.columns)), make([]Text, len(c.columns))
+	}
+	for i, v := range from {
+		if how := c.conversions[i]; how != asGiven {
+			if v, err = c.lend(i, how, v); err != nil {
+				return 0, err
+			}
+		}
+		c.values[i] = v
+	}
+	if !c.reuse || len(row.Key) != len(c.key) {
+		*row = Row{Columns: c.names, Key: make(Key, len(c.key))}
+	}
+	if err := c.fillKey(row.Key, c.values); err != nil {
+		return 0, err
+	}
+	into := c.buf
+	if c.reuse {
+		into = row.Encoded
+	}
+	into, err = c.encode(into[:0], c.values[:len(c.names)])
+	if err != nil {
+		return 0, err
+	}
+	if c.reuse {
+		row.Encoded = into
+	} else {
+		row.Encoded, c.buf = bytes.Clone(into), into
+	}
+	return len(into) + wordSize*len(row.Key), nil
+}
+
+// lend applies a conversion to a value of the driver's that need not keep.
+func (c *converter) lend(i int, how conversion, v any) (any, error) {
+	switch v := v.(type) {
+	case driver.Valuer:
+		return v, nil
+	case []byte:
+		if how == asText {
+			c.texts[i] = v
+			return &c.texts[i], nil
+		}
+	}
+	return how.apply(v)
 }
 
 // fillKey sets a key to what the values have for it.
 func (l *layout) fillKey(key Key, values []any) error {
 	for i, at := range l.keyAt {
-		key[i] = values[at]
-		switch v := key[i].(type) {
+		v := values[at]
+		if lent, ok := v.(*Int); ok { // as most keys are
+			key[i] = int64(*lent)
+			continue
+		}
+		v, err := own(v)
+		if err != nil {
+			return err
+		}
+		switch v := v.(type) {
 		case nil:
 			return fmt.Errorf("the key column %s is NULL in a row; choose key columns that are NOT NULL", l.key[i].name)
 		case []byte:
 			key[i] = append([]byte{}, v...) // the consumer may change the row's value
+		default:
+			key[i] = v
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P],
 	}
 	pos, before := pg.Last, after
 	if n := len(pg.Items); n > 1 {
-		p := r.own(r.position(pg.Items[n-2]))
+		p := r.own(r.position(&pg.Items[n-2]))
 		before = &p
 	}
 	missed := 0
@@ -101,6 +101,6 @@ func (r *reader[T, P]) first(ctx context.Context, after *P) (*P, error) {
 	if err := errors.Join(err, src.close()); err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	pos := r.position(rows[0])
+	pos := r.position(&rows[0])
 	return &pos, nil
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A tableName names a table in the catalog and in statements.
@@ -20,22 +21,28 @@ const (
 	identifier  = `(?:[\pL_][\pL\pN_$]*|` + quotedIdent + `|\[[^\]]+\])`
 )
 
+// They are compiled when they are needed: that takes milliseconds, which a program that
+// never reads a table need not spend.
 var (
-	plainName = regexp.MustCompile(`^\s*` + identifier + `\s*$`)
-	nameParts = regexp.MustCompile(identifier)
-	oneTable  = regexp.MustCompile(`^\s*(` + identifier + `(?:\.` + identifier + `)?)(?:\s+(?:(?i:AS)\s+)?(` + identifier + `))?\s*$`)
-	direction = regexp.MustCompile(`(?is)^(.*\S)\s+(ASC|DESC)\s*$`)
-	qualified = regexp.MustCompile(`^\s*` + identifier + `(?:\.` + identifier + `)*\s*$`)
+	plainName = pattern(`^\s*` + identifier + `\s*$`)
+	nameParts = pattern(identifier)
+	oneTable  = pattern(`^\s*(` + identifier + `(?:\.` + identifier + `)?)(?:\s+(?:(?i:AS)\s+)?(` + identifier + `))?\s*$`)
+	direction = pattern(`(?is)^(.*\S)\s+(ASC|DESC)\s*$`)
+	qualified = pattern(`^\s*` + identifier + `(?:\.` + identifier + `)*\s*$`)
 )
+
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // parseFrom reports whether From is one table, with an alias or without, and
 // takes it apart.
 func parseFrom(d *dialect, from string) (tableName, bool) {
-	m := oneTable.FindStringSubmatch(from)
+	m := oneTable().FindStringSubmatch(from)
 	if m == nil || reserved(m[1]) || reserved(m[2]) {
 		return tableName{}, false
 	}
-	parts := nameParts.FindAllString(m[1], -1)
+	parts := nameParts().FindAllString(m[1], -1)
 	last := parts[len(parts)-1]
 	t := tableName{name: d.ident(last), text: m[1], alias: m[2]}
 	if len(parts) == 2 {
@@ -61,16 +68,16 @@ func reserved(word string) bool {
 // parseColumn returns the name of a key column, without what qualifies it; false
 // for an expression.
 func parseColumn(d *dialect, key string) (string, bool) {
-	if !qualified.MatchString(key) {
+	if !qualified().MatchString(key) {
 		return "", false
 	}
-	parts := nameParts.FindAllString(key, -1)
+	parts := nameParts().FindAllString(key, -1)
 	return d.ident(parts[len(parts)-1]), true
 }
 
 // splitDirection takes the direction from a key column: "b DESC" is b, which goes down.
 func splitDirection(key string) (column string, down bool) {
-	if m := direction.FindStringSubmatch(key); m != nil {
+	if m := direction().FindStringSubmatch(key); m != nil {
 		return m[1], strings.EqualFold(m[2], "DESC")
 	}
 	return key, false
@@ -101,12 +108,12 @@ func unquote(ident string) string {
 	return ident
 }
 
-var quotedName = regexp.MustCompile(`^(` + quotedIdent + `)(?:\.(` + quotedIdent + `))?$`)
+var quotedName = pattern(`^(` + quotedIdent + `)(?:\.(` + quotedIdent + `))?$`)
 
 // quotedParts returns the parts of a name that has quotes around each of them, nil of any
 // other name.
 func quotedParts(name string) []string {
-	m := quotedName.FindStringSubmatch(name)
+	m := quotedName().FindStringSubmatch(name)
 	switch {
 	case m == nil:
 		return nil

@@ -181,12 +181,12 @@ func (o *openPage[T, P]) accept(batch []T) []T {
 	o.batches[1] = batch
 	n := len(batch)
 	i := paging.Duplicate(nil, batch, o.r.position, o.r.equal)
-	if o.handed == 0 && o.after != nil && o.r.equal(*o.after, o.r.position(batch[0])) {
+	if o.handed == 0 && o.after != nil && o.r.equal(*o.after, o.r.position(&batch[0])) {
 		i = 0
 	}
 	switch {
 	case i >= 0:
-		o.over, o.final = true, paging.ErrorDuplicate(o.r.position(batch[i]))
+		o.over, o.final = true, paging.ErrorDuplicate(o.r.position(&batch[i]))
 		n = max(i-1, 0)
 	case o.rowErr != nil:
 		o.over, o.final = true, o.rowErr
@@ -201,7 +201,7 @@ func (o *openPage[T, P]) accept(batch []T) []T {
 		n--
 	}
 	if n > 0 {
-		o.last = o.r.own(o.r.position(batch[n-1]))
+		o.last = o.r.own(o.r.position(&batch[n-1]))
 		o.handed += n
 	}
 	return batch[:n]

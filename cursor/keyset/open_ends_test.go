@@ -112,7 +112,7 @@ func TestOpenPagePositionPanics(t *testing.T) {
 			s.use(t, pace, func(ctx context.Context, table *Table) {
 				rows := stream(ctx, table.spec(), table.Page, nil, nil, func(spec *spec) *reader[Row, Key] {
 					r, calls := table.reader(spec), 0
-					r.position = func(row Row) Key {
+					r.position = func(row *Row) Key {
 						if calls++; calls == at {
 							panic("position")
 						}

@@ -30,6 +30,8 @@ type sheet struct {
 	fault int64
 	fail  func(ctx context.Context) (driver.Value, error) // the id's value, or the error
 	size  int                                             // bytes of a row beside its id
+	lends bool                                            // its rows are a Lender
+	lent  int
 
 	open    atomic.Int32 // statements
 	conns   int
@@ -70,7 +72,11 @@ func (c *sheetConn) QueryContext(ctx context.Context, text string, args []driver
 	if s.open.Add(1) == 1 {
 		s.since = time.Now()
 	}
-	return &sheetRows{s, ctx, ids}, nil
+	rows := &sheetRows{s, ctx, ids}
+	if s.lends {
+		return &lendingRows{sheetRows: rows}, nil
+	}
+	return rows, nil
 }
 
 type sheetRows struct {
@@ -106,6 +112,57 @@ func (r *sheetRows) Next(dest []driver.Value) error {
 		}
 	}
 	return nil
+}
+
+// lendingRows spoil what they have lent before with each row.
+type lendingRows struct {
+	*sheetRows
+	id   Int
+	text Text
+}
+
+func (r *lendingRows) Lend(dest []driver.Value) error {
+	for i := range r.text {
+		r.text[i] = '!'
+	}
+	r.id = -1
+	r.s.lent++
+	if err := r.sheetRows.Next(dest); err != nil {
+		return err
+	}
+	if id, ok := dest[0].(int64); ok {
+		r.id = Int(id)
+		dest[0] = &r.id
+	}
+	r.text = append(r.text[:0], dest[1].(string)...)
+	dest[1] = &r.text
+	return nil
+}
+
+// A rowMode is what a row is made of.
+type rowMode struct{ reuse, lends, encoded bool }
+
+var rowModes = []rowMode{
+	{}, {reuse: true}, {lends: true}, {reuse: true, lends: true},
+	{encoded: true}, {encoded: true, reuse: true}, {encoded: true, lends: true}, {encoded: true, reuse: true, lends: true},
+}
+
+func (m rowMode) set(s *sheet, table *Table) {
+	s.lends, table.Reuse = m.lends, m.reuse
+	if m.encoded {
+		table.Encode = encodeSheet
+	}
+}
+
+func encodeSheet(dst []byte, values []any) ([]byte, error) {
+	for _, v := range values {
+		own, err := own(v)
+		if err != nil {
+			return nil, err
+		}
+		dst = fmt.Appendf(dst, "%v;", own)
+	}
+	return dst, nil
 }
 
 // A pace is how a loop goes about: it sleeps so long when it has the row of id.
@@ -179,6 +236,10 @@ func (s *sheet) loop(ctx context.Context, pace loopPace, table *Table, body func
 		}
 		id := row.Key[0].(int64)
 		ids = append(ids, id)
+		text := strings.Repeat("x", s.size)
+		if table.Encode == nil && !slices.Equal(row.Values, []any{id, text}) || table.Encode != nil && (row.Values != nil || string(row.Encoded) != fmt.Sprintf("%d;%s;", id, text)) {
+			return ids, fmt.Errorf("row %d is %v %q", id, row.Values, row.Encoded)
+		}
 		if s.open.Load() > 0 {
 			s.held++
 		}
@@ -192,22 +253,22 @@ func (s *sheet) loop(ctx context.Context, pace loopPace, table *Table, body func
 	return ids, nil
 }
 
-// eachFault runs check in each state of a page with a fault at each row, and with the
-// rows' memory used again.
+// eachFault runs check in each state of a page with a fault at each row, and with rows
+// made in each way.
 func eachFault(t *testing.T, check func(t *testing.T, s *sheet, pace loopPace, ctx context.Context, table *Table)) {
 	for _, pace := range paces {
 		t.Run(pace.name, func(t *testing.T) {
 			t.Parallel()
-			for _, reuse := range []bool{false, true} {
+			for _, mode := range []rowMode{{}, {reuse: true, lends: true}, {encoded: true, reuse: true, lends: true}} {
 				for at := int64(1); at <= sheetRowsAll; at++ {
 					s := newSheet()
 					s.fault = at
 					s.use(t, pace, func(ctx context.Context, table *Table) {
-						table.Reuse = reuse
+						mode.set(s, table)
 						check(t, s, pace, ctx, table)
 					})
 					if t.Failed() {
-						t.Fatalf("with a fault at row %d, Reuse %v", at, reuse)
+						t.Fatalf("with a fault at row %d, %+v", at, mode)
 					}
 				}
 			}
@@ -225,16 +286,20 @@ func wantIDs(t *testing.T, got, want []int64) {
 // TestOpenPages reads all rows in each state of a page, and makes sure that it is in it.
 func TestOpenPages(t *testing.T) {
 	for _, pace := range paces {
-		for _, reuse := range []bool{false, true} {
+		for _, mode := range rowModes {
 			s := newSheet()
+			s.size = 5
 			s.use(t, pace, func(ctx context.Context, table *Table) {
-				table.Reuse = reuse
+				mode.set(s, table)
 				ids, err := s.loop(ctx, pace, table, nil)
 				if err != nil {
 					t.Error(err)
 				}
 				wantIDs(t, ids, s.ids)
 			})
+			if mode.lends != (s.lent > 0) {
+				t.Errorf("%s: %+v: %d rows were lent", pace.name, mode, s.lent)
+			}
 			if whole := pace.page.Hold < 0 || strings.HasSuffix(pace.name, "little"); whole != (s.held == 0) {
 				t.Errorf("%s: the body ran %d times while a statement was open", pace.name, s.held)
 			}
@@ -274,6 +339,44 @@ func TestOpenPageLost(t *testing.T) {
 			t.Errorf("got %v, and Retry was told %v", err, told)
 		}
 		wantIDs(t, ids, s.ids)
+	})
+}
+
+// TestOpenPageEncode has Encode fail and panic at each row: the rows before it come, and
+// the stream ends with the error, or the panic.
+func TestOpenPageEncode(t *testing.T) {
+	odd := errors.New("odd")
+	eachFault(t, func(t *testing.T, s *sheet, pace loopPace, ctx context.Context, table *Table) {
+		if table.Encode == nil {
+			return
+		}
+		for _, panics := range []bool{false, true} {
+			table.Encode = func(dst []byte, values []any) ([]byte, error) {
+				if id, _ := own(values[0]); id != s.fault {
+					return encodeSheet(dst, values)
+				}
+				if panics {
+					panic(odd)
+				}
+				return dst, odd
+			}
+			var ids []int64
+			var err error
+			func() {
+				defer func() {
+					if v := recover(); v != nil {
+						err, _ = v.(error) // a *seq.PanicError unwraps to it
+					}
+				}()
+				_, err = s.loop(ctx, pace, table, func(id int64) { ids = append(ids, id) })
+			}()
+			if !errors.Is(err, odd) {
+				t.Errorf("panics %v: got %v", panics, err)
+			}
+			if !panics {
+				wantIDs(t, ids, s.ids[:s.fault-1])
+			}
+		}
 	})
 }
 

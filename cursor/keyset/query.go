@@ -128,7 +128,7 @@ func (q Query[T, P]) Stream(ctx context.Context, after *P) iter.Seq2[T, error] {
 // reader returns what reads the pages of one loop.
 func (q *Query[T, P]) reader(spec *spec) *reader[T, P] {
 	rows := &sqlReader[T]{spec: spec, scan: q.Scan, bytes: q.Bytes}
-	return &reader[T, P]{spec: spec, position: q.Position, equal: paging.EqualFor[P](), bytes: q.Bytes, open: rows.open, free: rows.free}
+	return &reader[T, P]{spec: spec, position: func(row *T) P { return q.Position(*row) }, equal: paging.EqualFor[P](), bytes: q.Bytes, open: rows.open, free: rows.free}
 }
 
 // Preflight looks whether the query can be read safely, before the first row. It

@@ -38,7 +38,7 @@ type reader[T, P any] struct {
 	spec     *spec
 	until    *P
 	page     cursor.PageConfig
-	position func(T) P
+	position func(*T) P // a row may be large
 	equal    func(a, b P) bool
 	bytes    func(T) int // nil where they are not known
 	reuse    bool        // the rows in a request's buffer lend their memory

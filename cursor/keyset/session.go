@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -138,12 +137,12 @@ func mysqlSession(ctx context.Context, s *spec) error {
 	return nil
 }
 
-var fixedZone = regexp.MustCompile(`^[+-]\d\d:\d\d$`)
+var fixedZone = pattern(`^[+-]\d\d:\d\d$`)
 
 // checkZone refuses a TIMESTAMP in the key of a Query where the session's time zone has
 // an hour twice: its text, by which rows are found, would stand for two instants.
 func (s *spec) checkZone(types []*sql.ColumnType) error {
-	if s.layout != nil || isUTC(s.zone) || fixedZone.MatchString(s.zone) {
+	if s.layout != nil || isUTC(s.zone) || fixedZone().MatchString(s.zone) {
 		return nil
 	}
 	for i, t := range types {

@@ -12,18 +12,17 @@ import (
 // gives the same rows in less time: no lock is taken for each row, no value is looked at
 // for each way to scan it, and no goroutine waits for the end of the context.
 type driverReader struct {
-	spec  *spec
-	pool  *sql.DB
-	conn  *sql.Conn // where there is no pool
-	reuse bool
-	dest  []driver.Value
-	slab  []any
+	spec *spec
+	pool *sql.DB
+	conn *sql.Conn // where there is no pool
+	rows converter
+	dest []driver.Value
 }
 
 // newDriverReader returns nil where rows must come through package sql: in a
 // transaction, and from anything else that does not let go of the driver's connection.
-func newDriverReader(s *spec, reuse bool) *driverReader {
-	d := &driverReader{spec: s, reuse: reuse}
+func newDriverReader(s *spec, rows converter) *driverReader {
+	d := &driverReader{spec: s, rows: rows}
 	switch db := s.db.(type) {
 	case *sql.DB:
 		d.pool = db
@@ -41,6 +40,7 @@ type driverSource struct {
 	*driverReader
 	conn  *sql.Conn
 	rows  driver.Rows
+	next  func([]driver.Value) error
 	stmt  driver.Stmt // closed with rows, where one had to be prepared
 	begun bool
 }
@@ -83,6 +83,10 @@ func (d *driverReader) openOn(ctx context.Context, conn *sql.Conn, text string, 
 	if err != nil {
 		return nil, err
 	}
+	s.next = s.rows.Next
+	if rows, ok := s.rows.(Lender); ok {
+		s.next = rows.Lend
+	}
 	opened = true
 	return s, nil
 }
@@ -114,7 +118,7 @@ func (s *driverSource) read(ctx context.Context, items []Row, max int, b *budget
 }
 
 func (s *driverSource) readRows(ctx context.Context, items []Row, max int, b *budget) ([]Row, bool, error) {
-	l := s.spec.layout
+	l, convert := s.spec.layout, &s.driverReader.rows
 	if len(s.dest) != len(l.columns) {
 		s.dest = make([]driver.Value, len(l.columns))
 	}
@@ -128,7 +132,7 @@ func (s *driverSource) readRows(ctx context.Context, items []Row, max int, b *bu
 		if err := ctx.Err(); err != nil {
 			return items, false, err // not all drivers look at it between two rows
 		}
-		if err := s.rows.Next(s.dest); err != nil {
+		if err := s.next(s.dest); err != nil {
 			clear(s.dest)
 			if err == io.EOF {
 				return items, false, nil
@@ -143,7 +147,7 @@ func (s *driverSource) readRows(ctx context.Context, items []Row, max int, b *bu
 			items = append(items, Row{})
 		}
 		items = items[:n+1] // what was there may lend its memory
-		size, err := l.convert(&items[n], s.dest, s.reuse, &s.slab)
+		size, err := convert.convert(&items[n], s.dest)
 		if err != nil {
 			return items[:n], false, s.spec.badRow(err)
 		}

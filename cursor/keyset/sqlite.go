@@ -285,7 +285,7 @@ func sqliteCheckResult(columns []*sql.ColumnType, key []string) error {
 			continue
 		}
 		for _, k := range key {
-			parts := nameParts.FindAllString(k, -1)
+			parts := nameParts().FindAllString(k, -1)
 			if len(parts) > 0 && strings.EqualFold(unquote(parts[len(parts)-1]), t.Name()) {
 				return fmt.Errorf("%w: drivers change the stored text of the %s column %s; select its text with +%s AS %s_text and scan that into a string",
 					ErrPosition, t.DatabaseTypeName(), t.Name(), k, t.Name())

@@ -89,7 +89,7 @@ func (s *spec) qualifiedKey() []string {
 		return keys
 	}
 	for i, k := range keys {
-		if plainName.MatchString(k) {
+		if plainName().MatchString(k) {
 			keys[i] = table.alias + "." + strings.TrimSpace(k)
 		}
 	}

@@ -20,6 +20,7 @@ type Row struct {
 	Columns []string // the names of the columns
 	Values  []any    // their values: nil for NULL, int64, uint64, float32, float64, bool, string, []byte or time.Time
 	Key     Key      // the row's position
+	Encoded []byte   // what Table.Encode has made of the values, which are left out then
 }
 
 // A Table reads a table that is not known at compile time, all columns of all rows.
@@ -50,6 +51,14 @@ type Table struct {
 	// back for the next row. [cursor.Track] copies the positions that it keeps; whoever
 	// keeps a row copies it.
 	Reuse bool
+
+	// Encode, where it is set, appends a row to dst in the form that it is to be written in,
+	// and returns the longer slice. The row then has that as its Encoded, and no Values:
+	// what is only written down need not be kept as values first. It is called once for each row,
+	// while a page is read, one row after another; an error ends the stream. It must not keep
+	// values, nor what it finds there: it is valid until Encode returns. Beside the types that
+	// Values has there are, of a driver that is a [Lender], that driver's own.
+	Encode func(dst []byte, values []any) ([]byte, error)
 
 	db     Querier
 	from   string
@@ -235,9 +244,9 @@ func (t *Table) spec() *spec {
 
 // reader returns what reads the pages of one loop.
 func (t *Table) reader(spec *spec) *reader[Row, Key] {
-	rows := &sqlReader[Row]{spec: spec, scan: spec.layout.scan, bytes: rowBytes}
-	r := &reader[Row, Key]{spec: spec, position: t.Position, equal: Key.Equal, bytes: rowBytes, reuse: t.Reuse, free: rows.free}
-	direct := newDriverReader(spec, t.Reuse)
+	rows := &sqlReader[Row]{spec: spec, scan: t.scan(spec.layout), bytes: rowBytes}
+	r := &reader[Row, Key]{spec: spec, position: func(row *Row) Key { return row.Key }, equal: Key.Equal, bytes: rowBytes, reuse: t.Reuse, free: rows.free}
+	direct := newDriverReader(spec, converter{layout: spec.layout, encode: t.Encode, reuse: t.Reuse})
 	r.open = func(ctx context.Context, text string, args []any) (source[Row], error) {
 		if direct != nil {
 			src, err := direct.open(ctx, text, args)
@@ -249,6 +258,22 @@ func (t *Table) reader(spec *spec) *reader[Row, Key] {
 		return rows.open(ctx, text, args)
 	}
 	return r
+}
+
+// scan returns what reads a row through package sql.
+func (t *Table) scan(l *layout) func(*sql.Rows) (Row, error) {
+	encode := t.Encode
+	if encode == nil {
+		return l.scan
+	}
+	return func(rows *sql.Rows) (Row, error) {
+		row, err := l.scan(rows)
+		if err == nil {
+			row.Encoded, err = encode(nil, row.Values)
+			row.Values = nil
+		}
+		return row, err
+	}
 }
 
 // findTable looks a table up: under the name as it is, then, where the name has a

@@ -177,13 +177,11 @@ func paged(ctx context.Context, e *export, prefetch float64) error {
 	defer out.Close()
 	query := *e.sources[0].Table
 	query.Page.Prefetch = prefetch
-	var buf []byte
 	for row, err := range query.Stream(ctx, nil) {
 		if err != nil {
 			return err
 		}
-		buf = e.encoders[0].Row(buf[:0], row.Values)
-		if _, err := out.Write(buf); err != nil {
+		if _, err := out.Write(row.Encoded); err != nil {
 			return err
 		}
 	}

@@ -23,16 +23,14 @@ func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	defer e.progress.Stop()
 
 	out := bufio.NewWriterSize(stdout, 64<<10)
-	buf := encoder.Header(nil)
-	if _, err := out.Write(buf); err != nil {
+	if _, err := out.Write(encoder.Header(nil)); err != nil {
 		return err
 	}
 	for row, err := range e.rowsOf(ctx, table, keyset.Range[keyset.Key]{Until: table.Until}, 0) {
 		if err != nil {
 			return err
 		}
-		buf = encoder.Row(buf[:0], row.Values)
-		if _, err := out.Write(buf); err != nil {
+		if _, err := out.Write(row.Encoded); err != nil {
 			return err
 		}
 		e.progress.rows.Add(1)

@@ -149,7 +149,9 @@ func (e *export) prepareTables(ctx context.Context) error {
 		}
 		key := list(table.Key())
 		e.sources = append(e.sources, table)
-		e.encoders = append(e.encoders, encode.New(e.format, table.Columns))
+		encoder := encode.New(e.format, table.Columns)
+		table.Encode = func(dst []byte, values []any) ([]byte, error) { return encoder.Row(dst, values), nil }
+		e.encoders = append(e.encoders, encoder)
 		e.outs = append(e.outs, e.outFile(name.String()))
 		e.settings.Tables = append(e.settings.Tables, plan.Table{Name: table.Name, Key: key.String(), Columns: names.String(), Query: table.Fingerprint()})
 	}

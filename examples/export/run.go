@@ -161,11 +161,10 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 	if table.Order == source.NoOrder {
 		return e.exportAtOnce(ctx, p, table, encoder)
 	}
-	var buf []byte
 	after := p.checkpoint.Position()
 	if after == nil {
 		after = p.Range.After
-		if _, err := p.file.Write(encoder.Header(buf)); err != nil {
+		if _, err := p.file.Write(encoder.Header(nil)); err != nil {
 			return err
 		}
 	}
@@ -183,8 +182,7 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 		if err != nil {
 			return err
 		}
-		buf = encoder.Row(buf[:0], row.Values)
-		if _, err := p.file.Write(buf); err != nil {
+		if _, err := p.file.Write(row.Encoded); err != nil {
 			return err
 		}
 		e.progress.rows.Add(1)
@@ -221,13 +219,11 @@ func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Ta
 		if _, err := p.file.Write(encoder.Header(nil)); err != nil {
 			return err
 		}
-		var buf []byte
 		for row, err := range e.rowsOf(ctx, table, p.Range, 0) {
 			if err != nil {
 				return err
 			}
-			buf = encoder.Row(buf[:0], row.Values)
-			if _, err := p.file.Write(buf); err != nil {
+			if _, err := p.file.Write(row.Encoded); err != nil {
 				return err
 			}
 			written++

@@ -57,7 +57,7 @@ func (e *export) verifiable(table *source.Table) error {
 
 // sumTable reads the rows of a table that were to be exported.
 func (e *export) sumTable(ctx context.Context, p plan.Plan, i int) (sum encode.Sum, err error) {
-	table, encoder := e.sources[i], e.encoders[i]
+	table := e.sources[i]
 	until, err := e.lastKey(ctx, p, i)
 	if err != nil {
 		return sum, err
@@ -75,13 +75,11 @@ func (e *export) sumTable(ctx context.Context, p plan.Plan, i int) (sum encode.S
 	}
 	err = table.Page.Retry(ctx, func(ctx context.Context) error {
 		sum = encode.Sum{}
-		var buf []byte
 		for row, err := range rows(ctx) {
 			if err != nil {
 				return err
 			}
-			buf = encoder.Row(buf[:0], row.Values)
-			sum.Add(buf)
+			sum.Add(row.Encoded)
 		}
 		return nil
 	})

@@ -59,12 +59,12 @@ type Rest[T, P any] interface {
 // Place finds out where a page ends that was read whole, and cuts it short where its
 // positions allow no safe way on. The page may have items past its limit: they are
 // looked at, and left to the next page.
-func (pg *Page[T, P]) Place(after *P, limit int, position func(T) P, equal func(a, b P) bool) {
+func (pg *Page[T, P]) Place(after *P, limit int, position func(*T) P, equal func(a, b P) bool) {
 	if len(pg.Items) == 0 {
 		return
 	}
 	n := min(len(pg.Items), limit)
-	last := position(pg.Items[n-1])
+	last := position(&pg.Items[n-1])
 	if after != nil && equal(*after, last) {
 		pg.Fail(0, ErrorStalled(last))
 		return
@@ -72,7 +72,7 @@ func (pg *Page[T, P]) Place(after *P, limit int, position func(T) P, equal func(
 	if i := Duplicate(after, pg.Items, position, equal); i >= 0 {
 		// Of two rows with one position neither may be handed over: the consumer
 		// would store the position of the first and never see the second.
-		pos := position(pg.Items[i])
+		pos := position(&pg.Items[i])
 		pg.Fail(max(i-1, 0), ErrorDuplicate(pos))
 		return
 	}
@@ -86,13 +86,13 @@ func (pg *Page[T, P]) Fail(n int, err error) {
 
 // Duplicate returns the index of the first item with the position of the one before
 // it, -1 if there is none. Before the first item stands the position after.
-func Duplicate[T, P any](after *P, items []T, position func(T) P, equal func(a, b P) bool) int {
-	prev := position(items[0])
+func Duplicate[T, P any](after *P, items []T, position func(*T) P, equal func(a, b P) bool) int {
+	prev := position(&items[0])
 	if after != nil && equal(*after, prev) {
 		return 0
 	}
 	for i := 1; i < len(items); i++ {
-		pos := position(items[i])
+		pos := position(&items[i])
 		if equal(prev, pos) {
 			return i
 		}

@@ -168,8 +168,8 @@ func (r *run[T, P]) handOver(pg *Page[T, P], yield func(T, error) bool) (bool, e
 		prefetchAt = r.Config.prefetchAt(len(pg.Items))
 	}
 	began := time.Now()
-	for i, item := range pg.Items {
-		if !yield(item, nil) {
+	for i := range pg.Items {
+		if !yield(pg.Items[i], nil) {
 			return false, nil
 		}
 		if r.ctx.Err() != nil {
@@ -200,8 +200,8 @@ func (r *run[T, P]) handOverOpen(pg *Page[T, P], yield func(T, error) bool) (boo
 	r.rest = rest
 	rest.Begin(r.ctx)
 	for items := pg.Items; len(items) > 0; {
-		for _, item := range items {
-			if !yield(item, nil) {
+		for i := range items {
+			if !yield(items[i], nil) {
 				return false, nil
 			}
 			if r.ctx.Err() != nil {

@@ -79,12 +79,13 @@ const (
 
 // An Encoder writes rows in one format. It may be used by several loops at once.
 type Encoder struct {
-	columns []column
-	format  Format
-	row     func(e *Encoder, buf []byte, values []any) []byte
-	quote   [256]bool // bytes that make quotes necessary around a field of CSV
-	null    string
-	text    func(buf []byte, s string) []byte // appends a field of CSV
+	columns  []column
+	format   Format
+	row      func(e *Encoder, buf []byte, values []any) []byte
+	quote    [256]bool // bytes that make quotes necessary around a field of CSV
+	harmless bool      // a field of CSV whose text is harmless needs none
+	null     string
+	text     func(buf []byte, s string) []byte // appends a field of CSV
 }
 
 type column struct {
@@ -104,6 +105,7 @@ func New(f Format, columns []Column) *Encoder {
 	default:
 		e.row = (*Encoder).csv
 		e.quote[f.delimiter()] = true
+		e.harmless = f.delimiter() < firstHarmless
 		if len(columns) == 1 && e.null == "" {
 			e.null = loneNull
 		}
@@ -141,5 +143,6 @@ func (e *Encoder) Header(buf []byte) []byte {
 	return append(buf, '\n')
 }
 
-// Row appends one row, its line ending included.
+// Row appends one row, its line ending included. The values may be those that Encode of
+// [keyset.Table] gets.
 func (e *Encoder) Row(buf []byte, values []any) []byte { return e.row(e, buf, values) }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"strconv"
 	"unicode/utf8"
+
+	"example.com/pipeline/cursor/keyset"
 )
 
 func (e *Encoder) json(buf []byte, values []any) []byte {
@@ -17,15 +19,12 @@ func (e *Encoder) json(buf []byte, values []any) []byte {
 			buf = append(buf, "null"...)
 		case int64:
 			buf = strconv.AppendInt(buf, v, 10)
+		case *keyset.Int:
+			buf = strconv.AppendInt(buf, int64(*v), 10)
+		case *keyset.Text:
+			buf = c.appendJSONText(buf, lent(v))
 		case string:
-			switch {
-			case c.Kind == JSON:
-				buf = appendJSON(buf, v)
-			case c.Kind == Number && isJSONNumber(v):
-				buf = append(buf, v...)
-			default:
-				buf = appendJSONString(buf, v)
-			}
+			buf = c.appendJSONText(buf, v)
 		case []byte:
 			buf = appendBase64(buf, v)
 		default:
@@ -33,6 +32,17 @@ func (e *Encoder) json(buf []byte, values []any) []byte {
 		}
 	}
 	return append(buf, "}\n"...)
+}
+
+// appendJSONText appends a text as what it is.
+func (c *column) appendJSONText(buf []byte, s string) []byte {
+	switch {
+	case c.Kind == JSON:
+		return appendJSON(buf, s)
+	case c.Kind == Number && isJSONNumber(s):
+		return append(buf, s...)
+	}
+	return appendJSONString(buf, s)
 }
 
 // appendJSON appends a JSON document as part of the line, without its blanks. Numbers

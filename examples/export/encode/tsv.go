@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"strconv"
 	"unicode/utf8"
+
+	"example.com/pipeline/cursor/keyset"
 )
 
 // tsv writes what COPY of PostgreSQL (FORMAT text) and LOAD DATA of MariaDB read without
@@ -19,6 +21,10 @@ func (e *Encoder) tsv(buf []byte, values []any) []byte {
 			buf = append(buf, `\N`...)
 		case int64:
 			buf = strconv.AppendInt(buf, v, 10)
+		case *keyset.Int:
+			buf = strconv.AppendInt(buf, int64(*v), 10)
+		case *keyset.Text:
+			buf = appendTSVText(buf, lent(v))
 		case string:
 			buf = appendTSVText(buf, v)
 		case []byte:

@@ -6,7 +6,13 @@ import (
 	"math"
 	"strconv"
 	"time"
+	"unsafe"
+
+	"example.com/pipeline/cursor/keyset"
 )
+
+// lent returns a text that is valid as long as its bytes are: it must not be kept.
+func lent(t *keyset.Text) string { return unsafe.String(unsafe.SliceData(*t), len(*t)) }
 
 // appendRest appends the rarer types, which the formats write alike but for the strings
 // among them.

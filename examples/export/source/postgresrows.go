@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"example.com/pipeline/examples/export/texts"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // A postgresConnector opens connections whose rows come in less time than those of the
@@ -75,8 +75,9 @@ type postgresRows struct {
 	types   *pgtype.Map
 	fields  []pgconn.FieldDescription
 	columns []postgresColumn
-	texts   texts.Texts
-	ahead   bool // a row has been read, and more says whether there was one
+	ints    []keyset.Int
+	texts   []keyset.Text // the connection's memory
+	ahead   bool          // a row has been read, and more says whether there was one
 	more    bool
 }
 
@@ -117,6 +118,7 @@ func newPostgresRows(types *pgtype.Map, rows pgx.Rows, more bool) *postgresRows 
 		}
 		r.columns = append(r.columns, c)
 	}
+	r.ints, r.texts = make([]keyset.Int, len(r.columns)), make([]keyset.Text, len(r.columns))
 	return r
 }
 
@@ -181,6 +183,14 @@ func (r *postgresRows) Close() error {
 
 // Next implements driver.Rows. Bytes are the connection's memory until the next call.
 func (r *postgresRows) Next(dest []driver.Value) error {
+	if err := r.Lend(dest); err != nil {
+		return err
+	}
+	return keyset.Own(dest)
+}
+
+// Lend implements keyset.Lender: integers and texts are lent, and so are bytes.
+func (r *postgresRows) Lend(dest []driver.Value) error {
 	if r.ahead {
 		r.ahead = false
 	} else {
@@ -204,19 +214,26 @@ func (r *postgresRows) Next(dest []driver.Value) error {
 	return nil
 }
 
+// int lends an integer.
+func (r *postgresRows) int(i int, v int64) *keyset.Int {
+	r.ints[i] = keyset.Int(v)
+	return &r.ints[i]
+}
+
 var errLength = errors.New("a value has not the length of its type")
 
 func (r *postgresRows) value(to *driver.Value, i int, from []byte) (err error) {
 	c := &r.columns[i]
 	switch kind := c.kind; {
 	case kind == textKind:
-		*to = r.texts.Of(from)
+		r.texts[i] = from
+		*to = &r.texts[i]
 	case kind == int8Kind && len(from) == 8:
-		*to = int64(binary.BigEndian.Uint64(from))
+		*to = r.int(i, int64(binary.BigEndian.Uint64(from)))
 	case kind == int4Kind && len(from) == 4:
-		*to = int64(int32(binary.BigEndian.Uint32(from)))
+		*to = r.int(i, int64(int32(binary.BigEndian.Uint32(from))))
 	case kind == int2Kind && len(from) == 2:
-		*to = int64(int16(binary.BigEndian.Uint16(from)))
+		*to = r.int(i, int64(int16(binary.BigEndian.Uint16(from))))
 	case kind == float8Kind && len(from) == 8:
 		*to = math.Float64frombits(binary.BigEndian.Uint64(from))
 	case kind == boolKind && len(from) == 1:

@@ -9,7 +9,7 @@ import (
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 
-	"example.com/pipeline/examples/export/texts"
+	"example.com/pipeline/cursor/keyset"
 )
 
 // rows are the result of a statement.
@@ -20,7 +20,8 @@ type rows struct {
 	names []string
 	ahead bool  // the statement stands at a row that Next has not handed over
 	end   error // what Next returns from now on
-	texts texts.Texts
+	ints  []keyset.Int
+	texts []keyset.Text // SQLite's memory
 }
 
 var _ driver.RowsColumnTypeDatabaseTypeName = (*rows)(nil)
@@ -80,8 +81,19 @@ func (r *rows) Close() error {
 
 // Next implements driver.Rows.
 func (r *rows) Next(dest []driver.Value) error {
+	if err := r.Lend(dest); err != nil {
+		return err
+	}
+	return keyset.Own(dest)
+}
+
+// Lend implements keyset.Lender: integers and texts are lent, and so are bytes.
+func (r *rows) Lend(dest []driver.Value) error {
 	if err := r.next(); err != nil {
 		return err
+	}
+	if len(r.ints) < len(dest) {
+		r.ints, r.texts = make([]keyset.Int, len(dest)), make([]keyset.Text, len(dest))
 	}
 	tls, s := r.c.tls, r.s.handle
 	for i := range dest {
@@ -90,7 +102,8 @@ func (r *rows) Next(dest []driver.Value) error {
 		v := lib.Xsqlite3_column_value(tls, s, int32(i))
 		switch lib.Xsqlite3_value_type(tls, v) {
 		case lib.SQLITE_INTEGER:
-			dest[i] = lib.Xsqlite3_value_int64(tls, v)
+			r.ints[i] = keyset.Int(lib.Xsqlite3_value_int64(tls, v))
+			dest[i] = &r.ints[i]
 		case lib.SQLITE_FLOAT:
 			dest[i] = lib.Xsqlite3_value_double(tls, v)
 		case lib.SQLITE_TEXT:
@@ -98,7 +111,8 @@ func (r *rows) Next(dest []driver.Value) error {
 			if p == 0 {
 				return r.fail(r.c.failed(lib.SQLITE_NOMEM))
 			}
-			dest[i] = r.texts.Of(libc.GoBytes(p, int(lib.Xsqlite3_value_bytes(tls, v))))
+			r.texts[i] = libc.GoBytes(p, int(lib.Xsqlite3_value_bytes(tls, v)))
+			dest[i] = &r.texts[i]
 		case lib.SQLITE_BLOB:
 			p, n := lib.Xsqlite3_value_blob(tls, v), int(lib.Xsqlite3_value_bytes(tls, v))
 			switch {
