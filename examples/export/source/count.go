@@ -26,10 +26,16 @@ func (s *Source) Estimate(ctx context.Context, t *Table) (rows int64, ok bool) {
 		if t.Where != "" {
 			return 0, false
 		}
-		err := s.QueryRowContext(ctx, "SELECT max(rowid) - min(rowid) + 1 FROM "+t.From()).Scan(&rows)
+		err := s.QueryRowContext(ctx, rangeOfRowids(t.From())).Scan(&rows)
 		ok = err == nil
 	}
 	return rows, ok && rows > 0
+}
+
+// rangeOfRowids asks for the two ends one by one: SQLite reads the whole table for a statement
+// that has both.
+func rangeOfRowids(table string) string {
+	return "SELECT (SELECT max(rowid) FROM " + table + ") - (SELECT min(rowid) FROM " + table + ") + 1"
 }
 
 // postgresPlan asks for the plan of a query on all rows that are meant.
