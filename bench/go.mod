@@ -11,6 +11,7 @@ require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/graph-gophers/dataloader/v7 v7.1.0
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/klauspost/compress v1.20.4
 	github.com/reugn/go-streams v0.13.0
 	github.com/samber/lo v1.53.0
 	github.com/sony/gobreaker/v2 v2.4.0
