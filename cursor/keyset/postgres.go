@@ -72,7 +72,7 @@ func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo
 		return nil, err
 	}
 	if heap && !parent { // otherwise rows of several tables are at one place
-		info.columns = append(info.columns, columnInfo{name: "ctid", typ: "tid", identity: "tid", notNull: true, implicit: true, format: "%s::text"})
+		info.columns = append(info.columns, columnInfo{name: "ctid", typ: "tid", identity: "tid", cast: "tid", notNull: true, implicit: true, format: "%s::text"})
 		info.indexes = append(info.indexes, indexInfo{name: "ctid", unique: true, columns: []indexColumn{{name: "ctid"}}})
 	}
 	return info, nil
@@ -101,6 +101,7 @@ func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64
 		c.inexact = base == "float4" || base == "float8"
 		c.money = base == "money"
 		c.identity = strings.TrimSpace(typ + " " + collation)
+		c.cast = postgresCasts[base]
 		c.format, c.conversion = postgresFormat(base)
 		info.columns = append(info.columns, c)
 		return nil
@@ -124,6 +125,12 @@ func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64
 			JOIN pg_type b ON b.oid = d.oid
 		WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
 		ORDER BY a.attnum`, oid)
+}
+
+// postgresCasts are the types that a parameter can be cast to without a change of its value.
+var postgresCasts = map[string]string{
+	"int2": "int2", "int4": "int4", "int8": "int8", "numeric": "numeric", "text": "text", "varchar": "text", "bpchar": "bpchar",
+	"uuid": "uuid", "bytea": "bytea", "date": "date", "timestamp": "timestamp", "timestamptz": "timestamptz",
 }
 
 // postgresFormat returns how a Table selects a column, and what it makes of the values: as

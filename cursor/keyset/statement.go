@@ -32,6 +32,7 @@ type spec struct {
 	// own: prefix stands before its SELECT, and pin among its conditions.
 	sessionKnown bool
 	prefix, pin  string
+	boundPin     string // pin, where it stands in the bound of a page instead
 	zone         string // of the session, where the dialect cares
 
 	keyColumns []string          // the key, qualified where that is possible
@@ -186,7 +187,11 @@ func pageSQL[P any](s *spec, after, until *P, limit int) (string, []any, error) 
 func orderedSQL[P any](s *spec, columns string, after, until *P, desc bool, limit, skip int) (string, []any, error) {
 	st := &statement{s.dialect, slices.Clone(s.args)}
 	behind, upTo := s.operators()
-	low, err := compareKey(s, st, after, behind)
+	conditions := *s
+	if after != nil && s.canPinBound() {
+		conditions.boundPin, conditions.pin = s.pin, ""
+	}
+	low, err := compareKey(&conditions, st, after, behind)
 	if err != nil {
 		return "", nil, err
 	}
@@ -194,11 +199,19 @@ func orderedSQL[P any](s *spec, columns string, after, until *P, desc bool, limi
 	if err != nil {
 		return "", nil, err
 	}
-	text := s.source(columns) + s.condition(low, high) + " ORDER BY " + s.order(desc) + " LIMIT " + strconv.Itoa(limit)
+	text := s.source(columns) + conditions.condition(low, high) + " ORDER BY " + s.order(desc) + " LIMIT " + strconv.Itoa(limit)
 	if skip > 0 {
 		text += " OFFSET " + strconv.Itoa(skip)
 	}
 	return text, st.args, nil
+}
+
+// canPinBound reports whether the settings may be pinned in the bound of a page behind a
+// position: see postgresPin. Nothing but that bound must be evaluated before a row is read
+// that could depend on them, as a condition of the user's could, or a view's.
+func (s *spec) canPinBound() bool {
+	return s.pin != "" && s.layout != nil && !s.layout.info.view && s.layout.key[0].cast != "" &&
+		strings.TrimSpace(s.where) == "" && !slices.Contains(s.down, true)
 }
 
 // operators returns what compares a key that is behind a position, and one that is at
@@ -225,7 +238,13 @@ func compareKey[P any](s *spec, st *statement, pos *P, op string) (string, error
 			return "", fmt.Errorf("keyset: %s, key column %s: %w", s.from, s.key[i], err)
 		}
 	}
-	value := func(i int) string { return s.dialect.param(st.arg(values[i]), s.keyType(i)) }
+	value := func(i int) string {
+		param := s.dialect.param(st.arg(values[i]), s.keyType(i))
+		if i == 0 && s.boundPin != "" {
+			return "(SELECT CASE WHEN " + s.boundPin + " THEN " + param + "::" + s.layout.key[0].cast + " END)"
+		}
+		return param
+	}
 	switch {
 	case op == "=":
 		return compareRows(s.keyColumns, op, value), nil
