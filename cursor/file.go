@@ -1,6 +1,7 @@
 package cursor
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,11 @@ import (
 // was killed.
 //
 // Attach it to the checkpoint, then write to it what the items become; writes
-// are buffered. Uncompressed, the finished file is byte for byte that of an
+// are buffered. Whatever has a buffer of its own, such as a csv.Writer, must write to
+// [File.Buffered], as in csv.NewWriter(file.Buffered()): a row that another buffer still
+// holds when its item is done is in no commit, and lost.
+//
+// Uncompressed, the finished file is byte for byte that of an
 // undisturbed run. With [Gzip] or [Compress] its uncompressed content is, and its bytes are, too,
 // where commits happen at the same items: that is, by number ([Every].Items) and
 // without an early end.
@@ -36,7 +41,9 @@ import (
 //
 // A write that failed, on a full disk say, counts: every later write returns its
 // error, and so does a commit that would cover the item it was for. The items
-// before it can be committed. A failed fsync ends all ([ErrFsync]).
+// before it can be committed. A failed fsync ends all ([ErrFsync]). Where a write shows that
+// a bufio.Writer, of a csv.Writer say, holds bytes of an item that counts as done, the commit
+// is [ErrUnflushed]; that shows only once such a buffer has been full.
 //
 // A File belongs to one job. A second one would cut it to what its own record says,
 // and what the first has committed would be lost: [Open] refuses a File that is
@@ -49,17 +56,18 @@ type File struct {
 	dir  string // that has the file's name; the path may be a link to it
 	zip  string // the type of the compressor; "" without one
 
-	mu      sync.Mutex
-	owner   *checkpoint // open, that it is attached to; nil if none
-	job     string      // that it was restored for; "" if none
-	f       *fsys.File
-	locked  bool
-	ready   bool   // restored, or found empty and begun
-	refused error  // why the last Restore failed
-	synced  bool   // the folder knows the file
-	out     []byte // for the file at size: not yet written
-	size    int64  // of the file, as we have written it
-	mark    int64  // the file's length at the last Mark; compressed, at the end of a member
+	mu       sync.Mutex
+	owner    *checkpoint // open, that it is attached to; nil if none
+	job      string      // that it was restored for; "" if none
+	f        *fsys.File
+	locked   bool
+	ready    bool   // restored, or found empty and begun
+	restored bool   // at some time
+	refused  error  // why the last Restore failed
+	synced   bool   // the folder knows the file
+	out      []byte // for the file at size: not yet written
+	size     int64  // of the file, as we have written it
+	mark     int64  // the file's length at the last Mark; compressed, at the end of a member
 
 	// Compressed: what was written since the last Mark stays in tail, so that a member
 	// can end at the Mark. A tail that grows too long is let go into a member of its
@@ -68,6 +76,10 @@ type File struct {
 	member  bool // zw has a member open
 	tail    []byte
 	spilled bool
+
+	buffer *bufio.Writer  // of Buffered; nil until it is asked for
+	before []func() error // of BeforeMark
+	held   bool           // the last write was one of a bufio.Writer that has bytes left
 
 	wrote    error // the first failed write
 	lost     bool  // a Mark came after it
@@ -111,10 +123,15 @@ func OpenFile(path string, opts ...FileOption) (*File, error) {
 	return file, nil
 }
 
-// Mark implements [Participant].
+// Mark implements [Participant]. Before it marks, it calls what [File.BeforeMark] was given,
+// and flushes the buffer of [File.Buffered].
 func (f *File) Mark() {
+	f.flushAll()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.wrote == nil && f.held {
+		f.wrote = f.errUnflushed()
+	}
 	if f.wrote != nil {
 		f.lost = true
 		return
@@ -140,6 +157,8 @@ func (f *File) Sync(context.Context) (json.RawMessage, error) {
 	switch {
 	case f.dead != nil:
 		return nil, f.dead
+	case f.lost && errors.Is(f.wrote, ErrUnflushed):
+		return nil, f.wrote
 	case f.lost:
 		return nil, fmt.Errorf("an item counts as done whose write failed: %w", f.wrote)
 	}
@@ -211,17 +230,29 @@ func (f *File) fsync() error {
 // Further calls do nothing.
 func (f *File) Close() error {
 	f.mu.Lock()
+	closed, buffer := f.f == nil, f.buffer
+	f.mu.Unlock()
+	if closed {
+		return nil
+	}
+	var err error
+	if buffer != nil {
+		err = buffer.Flush()
+	}
+	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.f == nil {
 		return nil
 	}
-	var err error
 	if f.dead == nil && f.ready {
-		err = f.finish()
+		err = errors.Join(err, f.finish())
 	}
 	err = errors.Join(err, f.f.Close())
 	f.f = nil
 	f.dead = fmt.Errorf("output %s: %w", f.path, ErrClosed)
+	if f.buffer != nil {
+		shut(f.buffer, f.dead)
+	}
 	if err != nil {
 		return fmt.Errorf("cursor: close output %s: %w", f.path, err)
 	}

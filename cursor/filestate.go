@@ -29,16 +29,27 @@ func (f *File) emptyState() fileState { return fileState{Compress: f.zip, Name: 
 // done only to what the job itself has written before its first commit, and with
 // [Discard]; otherwise a file that is not empty is ErrOutputChanged.
 //
+// What was written before the first Restore is an error in Open, since it would be dropped.
 // After an error the file is not touched any more, until a Restore succeeds.
 func (f *File) Restore(ctx context.Context, state json.RawMessage) error {
 	open, _ := ctx.Value(restoringKey{}).(*restoring)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	early := open != nil && !f.restored && f.pending()
 	f.ready = false
 	f.out, f.tail = f.out[:0], f.tail[:0]
-	f.member, f.spilled = false, false
+	f.member, f.spilled, f.held = false, false, false
 	f.lastSync = nil
-	size, err := f.restore(open, state)
+	if f.buffer != nil {
+		f.buffer.Reset((*behind)(f))
+	}
+	var size int64
+	var err error
+	if early {
+		err = fmt.Errorf("cursor: output %s was written to before its job was opened, which cuts off what no record has; write to it after Open", f.path)
+	} else {
+		size, err = f.restore(open, state)
+	}
 	if f.refused = err; err != nil {
 		return err
 	}
@@ -48,10 +59,15 @@ func (f *File) Restore(ctx context.Context, state json.RawMessage) error {
 	if open != nil {
 		open.output = true
 	}
-	f.ready = true
+	f.ready, f.restored = true, true
 	f.size, f.mark = size, size
 	f.wrote, f.lost = nil, false
 	return nil
+}
+
+// pending reports whether anything was written that is not in the file yet.
+func (f *File) pending() bool {
+	return len(f.out) > 0 || len(f.tail) > 0 || f.buffer != nil && f.buffer.Buffered() > 0
 }
 
 // restore checks the file and cuts it off, at the size that it returns.

@@ -8,9 +8,24 @@ import (
 // Write implements [io.Writer]. What it is given belongs to the item in hand until
 // Mark is called. A File that was not restored is written from its beginning, and
 // only if it is empty.
+//
+// Whatever has a buffer of its own, a csv.Writer or a bufio.Writer say, is to write to
+// [File.Buffered] instead, which is flushed with each item.
 func (f *File) Write(p []byte) (int, error) {
 	f.mu.Lock()
+	buffer := f.buffer
+	f.mu.Unlock()
+	if buffer != nil && buffer.Buffered() > 0 {
+		_ = buffer.Flush() // its error is that of the File, which comes next
+	}
+	return f.put(p)
+}
+
+// put takes what is written to f.
+func (f *File) put(p []byte) (int, error) {
+	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.held = false
 	if err := f.writable(); err != nil {
 		return 0, err
 	}
@@ -19,6 +34,7 @@ func (f *File) Write(p []byte) (int, error) {
 		return 0, f.wrote
 	}
 	f.lastSync = nil
+	f.held = len(p) >= minOverflow && overflowing()
 	return len(p), nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,10 +25,11 @@ import (
 // A smallExport is the least program that has all the parts: a store, an output and
 // a loop that commits.
 type smallExport struct {
-	dir   string
-	gzip  bool
-	items int
-	every int
+	dir      string
+	gzip     bool
+	buffered bool // it writes to Buffered
+	items    int
+	every    int
 }
 
 func (e smallExport) output() string { return filepath.Join(e.dir, "out") }
@@ -56,19 +58,23 @@ func (e smallExport) run() (err error) {
 	if c.Finished() {
 		return nil
 	}
+	var to io.Writer = out
+	if e.buffered {
+		to = out.Buffered()
+	}
 	if c.Position() == nil {
-		fmt.Fprintln(out, "a header")
+		fmt.Fprintln(to, "a header")
 	}
 	in := seq.Of(numbers(c.Position(), e.items)...)
 	for i, err := range cursor.Track(ctx, in, c, cursor.Every{Items: e.every}, self) {
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintln(out, "line", i, strings.Repeat("x", i%7)); err != nil {
+		if _, err := fmt.Fprintln(to, "line", i, strings.Repeat("x", i%7)); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintln(out, "a footer")
+	fmt.Fprintln(to, "a footer")
 	return c.Finish(ctx)
 }
 
@@ -239,7 +245,7 @@ const (
 	childHalf = "CURSOR_TEST_CHILD_HALF"
 )
 
-var killedExport = smallExport{items: 8, every: 3}
+var killedExport = smallExport{buffered: true, items: 8, every: 3}
 
 func init() {
 	dir := os.Getenv(childDir)
@@ -378,7 +384,7 @@ func TestPowerFailureAtEveryStep(t *testing.T) {
 	for _, zip := range []bool{false, true} {
 		for _, names := range []bool{false, true} {
 			t.Run(fmt.Sprintf("gzip=%t,names=%t", zip, names), func(t *testing.T) {
-				e := smallExport{gzip: zip, items: 11, every: 3}
+				e := smallExport{gzip: zip, buffered: names, items: 11, every: 3}
 				want := e.undisturbed(t)
 				for step, alive := 0, false; !alive; step++ {
 					e.dir = t.TempDir()

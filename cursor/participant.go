@@ -15,10 +15,13 @@ import (
 //
 // A checkpoint calls its methods one at a time, and never while the loop's body
 // runs; [Track] may call Sync from a goroutine of its own while the consumer waits
-// for the next item.
+// for the next item. Several participants are marked in the order in which they were attached,
+// so one whose Mark writes to a File stands before it; all are marked before the first is
+// synced.
 type Participant interface {
 	// Mark says that what was done so far belongs to consumed items. Track calls
-	// it after every item: it must be quick.
+	// it after every item: it must be quick. An error that it comes upon is for the next
+	// Sync to return.
 	Mark()
 	// Sync makes all up to the last Mark durable and returns a description of it,
 	// as JSON; null where there is nothing to put back. What came after the last Mark, the work on the item in hand, must

@@ -29,6 +29,8 @@ var (
 	ErrMismatch = errors.New("cursor: the checkpoint belongs to something else")
 	// ErrOutputChanged: the output is not what the checkpoint says it was.
 	ErrOutputChanged = errors.New("cursor: the output was changed")
+	// ErrUnflushed: a buffer that is not [File.Buffered] holds bytes of items that count as done.
+	ErrUnflushed = errors.New("cursor: the output lacks what a buffer still holds")
 	// ErrFsync: the system could not make something durable. What was written
 	// since the last commit may be lost, and asking again would say nothing: the
 	// kernel reports such a failure once and then forgets it. The run must end.

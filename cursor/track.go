@@ -55,7 +55,14 @@ func (e Every) withDefaults() Every {
 // Items must come in the order of their positions, as they do through every
 // stage that keeps the order. An item error that the consumer passes over does not
 // move the position by itself; the next item that is consumed does, and covers
-// the failed item: it will not come again.
+// the failed item: it will not come again. What the body writes to a [File] for a failed
+// item is covered at the same moment as the item is, so it stands there once: where no
+// commit has covered it, it is cut off when the job is resumed, the item comes again, and so
+// does its line. That holds for the last item, too, which [Checkpoint.Finish] covers.
+//
+// The body may write to a File with anything that keeps nothing back between two items.
+// A csv.Writer, and whatever else has a buffer, writes to [File.Buffered], or is flushed
+// through [File.BeforeMark]; otherwise rows of items that are committed are lost.
 //
 // Track does not look at c.Finished, and does not call c.Finish: only the caller
 // knows whether the end of in is the end of the job.
