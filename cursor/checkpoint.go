@@ -42,6 +42,7 @@ type openConfig struct {
 	fingerprint string
 	checkPrint  bool
 	discard     bool
+	wait        waitOption
 	attached    []attachment
 }
 
@@ -91,7 +92,8 @@ const cleanupTime = 5 * time.Second
 // a [File] is among the participants, that is saved at once, so that there is a record
 // before the first byte.
 //
-// Errors: [ErrLocked], when another runner has the job; [ErrCorrupt], when the
+// Errors: [ErrLocked], when another runner has the job, and has not freed it within the time
+// that [WaitFor] gives; [ErrCorrupt], when the
 // record is damaged or of a newer format; [ErrMismatch], when it is of another
 // query or other participants; [ErrOutputChanged], when an output is not what the
 // record says; and what else the store and the participants return. Nothing is
@@ -109,12 +111,14 @@ func Open[P any](ctx context.Context, store Store, job string, opts ...OpenOptio
 	for _, opt := range opts {
 		opt(&cfg)
 	}
-	c, err := openCheckpoint(ctx, store, job, cfg, func(r Record) error {
-		if len(r.Position) == 0 {
-			return nil
-		}
-		_, err := decodePosition[P](r.Position)
-		return err
+	c, err := cfg.wait.open(ctx, job, func() (*checkpoint, error) {
+		return openCheckpoint(ctx, store, job, cfg, func(r Record) error {
+			if len(r.Position) == 0 {
+				return nil
+			}
+			_, err := decodePosition[P](r.Position)
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/seq"
@@ -262,4 +263,30 @@ func ExampleInspect() {
 	// Output:
 	// export orders: 42 items, at 1042, finished: false
 	// in the hands of another runner of this process
+}
+
+// A job whose runner was killed is locked until its lease ends, in package sqlstore. Whoever
+// starts the program again waits for that, and is told why.
+func ExampleWaitFor() {
+	ctx := context.Background()
+	store := cursor.NewMemStore()
+	first, err := cursor.Open[int](ctx, store, "job")
+	if err != nil {
+		panic(err)
+	}
+	second, err := cursor.Open[int](ctx, store, "job", cursor.WaitFor(time.Minute, func(held *cursor.LockedError) {
+		fmt.Println("waiting for", held.Holder)
+		if !held.Until.IsZero() {
+			fmt.Println("if it is dead, the job is free at", held.Until)
+		}
+		first.Close() // as the other one does some time
+	}))
+	if err != nil {
+		panic(err)
+	}
+	defer second.Close()
+	fmt.Println("it is ours")
+	// Output:
+	// waiting for another runner of this process
+	// it is ours
 }

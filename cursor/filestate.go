@@ -158,7 +158,7 @@ func (f *File) lock() error {
 	}
 	if err := f.f.TryLock(); err != nil {
 		if errors.Is(err, fsys.ErrLocked) {
-			return fmt.Errorf("%w: output %s is being written by another run; wait until it ends, or write to another file", ErrLocked, f.path)
+			return &LockedError{Output: f.path, Holder: "another run"}
 		}
 		return fmt.Errorf("cursor: output %s: %w", f.path, err)
 	}

@@ -39,15 +39,19 @@ var (
 	ErrClosed = errors.New("cursor: already closed")
 )
 
-// A LockedError says who holds a job. It Is [ErrLocked].
+// A LockedError says who holds a job, or an output. It Is [ErrLocked].
 type LockedError struct {
-	Job    string
+	Job    string    // "" where it is an output that is held
+	Output string    // its path; "" where it is a job
 	Holder string    // who, in words: process, host and since when
 	Until  time.Time // when the job becomes free if the holder is dead; zero: when the holder ends
 }
 
-// Error names the job, its holder, and when the job becomes free.
+// Error names the job or the output, its holder, and when it becomes free.
 func (e *LockedError) Error() string {
+	if e.Output != "" {
+		return fmt.Sprintf("%v: output %s is being written by %s; wait until it ends, or write to another file", ErrLocked, e.Output, e.Holder)
+	}
 	s := fmt.Sprintf("%v: job %q is held by %s", ErrLocked, e.Job, e.Holder)
 	if e.Until.IsZero() {
 		return s + "; wait until it ends, or end it"

@@ -7,7 +7,8 @@
 // compares it, so a runner that was suspended past its lease, or cut off from
 // the database, can no longer change the record once another one has the job. The
 // lease is renewed in the background while the job runs. A runner that was killed
-// frees the job when its lease ends, without any hand work.
+// frees the job when its lease ends, without any hand work; [cursor.WaitFor] lets the next one
+// wait for that.
 //
 // The technique is the one of Gray and Cheriton, "Leases: an efficient
 // fault-tolerant mechanism for distributed file cache consistency" (1989), with the
@@ -58,7 +59,8 @@ var (
 // An Option changes what [New] returns.
 type Option func(*Store)
 
-// LeaseFor sets how long a job stays taken after its runner has died. The lease is
+// LeaseFor sets how long a job stays taken after its runner has died; [cursor.WaitFor] with a
+// little more than that outlasts it. The lease is
 // renewed three times as often. The default is 30 s. Choose it longer than the
 // longest pause that a healthy runner may make: a runner that is suspended for
 // longer may lose its job. It is at least 1 ms.
