@@ -2,8 +2,8 @@
 // on where it was.
 //
 // It has two halves that need not be used together. The first one reads: [Pages] and
-// [Tokens] anything that comes in pages, and package keyset the tables of SQL
-// databases. The second one remembers: a [Checkpoint] keeps the position that a loop has
+// [Tokens] anything that comes in pages, [Lines] the lines of a file, and package keyset the
+// tables of SQL databases. The second one remembers: a [Checkpoint] keeps the position that a loop has
 // come to in a [Store], and [Track] commits it while the loop runs. What ties them
 // together is the position, a plain value of a type P: the values of a row's key.
 //
@@ -29,7 +29,8 @@
 //   - At least once, for anything that the loop does: a run that was killed does
 //     again what it did since the last commit, and skips nothing.
 //   - Exactly once, for a [File]: its length is saved with the position, and what is
-//     behind it is cut off when the next run begins.
+//     behind it is cut off when the next run begins. A csv.Writer, and whatever else has a
+//     buffer, writes to [File.Buffered], which is flushed with each item.
 //   - Exactly once, for rows written to a SQL database: [Checkpoint.CommitTx] saves
 //     the position in the transaction that writes them.
 //
