@@ -101,6 +101,43 @@ func TestBufferedItemInHand(t *testing.T) {
 	}
 }
 
+// TestReopenedInOneProcess leaves a loop and goes on with the job opened anew, and the File
+// still open: the half line of the item in hand is dropped, be it in the buffer or in the file.
+func TestReopenedInOneProcess(t *testing.T) {
+	for name, flush := range map[string]bool{"in the buffer": false, "in the file": true} {
+		f, path := unattached(t)
+		store := cursor.NewMemStore()
+		w := csv.NewWriter(f.Buffered()) // one for both
+		for _, breakAt := range []int{2, -1} {
+			c, err := cursor.Open[int](t.Context(), store, "job", cursor.Attach("out", f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, err := range cursor.Track(t.Context(), seq.Of(numbers(c.Position(), 4)...), c, cursor.Every{Items: 3}, self) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.Write([]string{"line", fmt.Sprint(i)})
+				if i == breakAt {
+					break
+				}
+			}
+			if flush {
+				w.Flush()
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := content(t, path, false); got != "line,0\nline,1\nline,2\nline,3\n" {
+			t.Errorf("%s: the file is %q", name, got)
+		}
+	}
+}
+
 // A tally is a participant that writes to a file when it is marked.
 type tally struct {
 	recorder

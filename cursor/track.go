@@ -64,6 +64,10 @@ func (e Every) withDefaults() Every {
 // A csv.Writer, and whatever else has a buffer, writes to [File.Buffered], or is flushed
 // through [File.BeforeMark]; otherwise rows of items that are committed are lost.
 //
+// A second loop over the same open checkpoint takes the participants as they are. After a loop
+// that was left, that is with the work on the item in hand: where the second loop gets that
+// item again, as it does from c.Position on, close the checkpoint first and open the job anew.
+//
 // Track does not look at c.Finished, and does not call c.Finish: only the caller
 // knows whether the end of in is the end of the job.
 //
