@@ -169,7 +169,9 @@ func (c *Checkpoint[P]) Commit(ctx context.Context, pos P) error {
 // tx commits, together with the rows that were written in tx. The store must be in
 // the same database as the rows, as package sqlstore's is.
 //
-// After a rollback the position is the one before. Where the connection was lost
+// After a rollback the position is the one before, but the participants keep what they were
+// given: with a [File] attached, close the checkpoint and open the job anew before the work is
+// done again. Where the connection was lost
 // while tx committed, nobody knows yet which of the two happened; the next commit
 // finds out from the store, and so does Position. Start the next transaction after
 // this one has ended.
