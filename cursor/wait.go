@@ -27,8 +27,8 @@ type waitOption struct {
 //
 // A runner that was killed holds its job until its lease ends, where the store is package
 // sqlstore: 30 s unless LeaseFor says otherwise, so that a d of a little more than that gets
-// every job whose runner is dead. In a [FileStore] and a [MemStore] a job is free when its
-// runner has ended, however it did. Open asks again when the lease ends, and meanwhile at
+// every job whose runner is dead. In a [FileStore] a job is free when the process of its runner
+// has ended, however it did. Open asks again when the lease ends, and meanwhile at
 // growing intervals of 10 ms to 1 s, since a runner that lives may free the job earlier.
 //
 // waiting, unless it is nil, is called with what is known of the holder before Open begins
