@@ -19,6 +19,7 @@ type collector[T any] struct {
 	calls callers[T]   // lanes that have called and do not stand in the line yet
 	open  atomic.Int64 // lanes that the consumer has not seen the end of
 	final error        // to be yielded when all lanes have finished; set before the last one has
+	shelf *shelf       // errors that are to come when no lane has anything; or nil
 
 	lanes lanes[T] // all that were ever open
 
@@ -30,7 +31,7 @@ type collector[T any] struct {
 }
 
 func (c *collector[T]) init(ctx context.Context, size int) {
-	c.group.init(ctx)
+	c.group.init(ctx, ctx)
 	c.size = size
 }
 
@@ -63,7 +64,13 @@ func (c *collector[T]) collect(yield func(T, error) bool) {
 		if l != nil && c.run < l.limit && l.tail.is(l.got, done) && !c.over() { // as next does, but without a call
 			c.run++
 		} else if l = c.next(); l == nil {
-			break
+			if c.over() || !c.shelf.ready() {
+				break
+			}
+			if !emitAll(&c.group, yield, c.shelf.take()) {
+				return
+			}
+			continue
 		}
 		p := l.take()
 		if p.err != nil && c.over() {
@@ -80,8 +87,8 @@ func (c *collector[T]) collect(yield func(T, error) bool) {
 	conclude(&c.group, yield, final)
 }
 
-// next waits for a lane that has something. It is nil when all have finished, or
-// when the loop is over. It stays with one lane for as long as there is something,
+// next waits for a lane that has something. It is nil when all have finished, when
+// there is something to take from the shelf, or when the loop is over. It stays with one lane for as long as there is something,
 // since that is where the cache is warm, but not for more than a lane holds: then
 // it is the turn of the others.
 func (c *collector[T]) next() *lane[T] {
@@ -92,10 +99,12 @@ func (c *collector[T]) next() *lane[T] {
 		switch {
 		case c.open.Load() == 0:
 			return nil
+		case c.shelf.ready():
+			return c.turn(false) // once more: what the last stream has given comes first
 		case round < spins:
 			runtime.Gosched()
 		case c.line.n == 0: // otherwise one has called while it was sent to rest
-			c.consumer.sleep(func() bool { return c.calls.some() || c.failed.Load() }, c.outer.Done())
+			c.consumer.sleep(func() bool { return c.calls.some() || c.failed.Load() || c.shelf.ready() }, c.outer.Done())
 			round = 0
 		}
 	}

@@ -53,7 +53,8 @@ func checkPool[T any](name string, ctx context.Context, in iter.Seq2[T, error], 
 // An error of fn becomes an [*ItemError] of the item, in its position; [ErrSkip]
 // drops the item. fn's context ends when ctx does, when the loop ends, and when
 // another call panics. When ctx ends, its error is yielded at once; what is still
-// held is dropped, and so are the errors of the calls that were interrupted.
+// held is dropped, and so are the errors of the calls that were interrupted. A graceful
+// stop lets them finish and begins no other: see [WithStop].
 //
 // The work runs at the pace of the consumer: while the loop's body takes its time,
 // at most the window is done in advance, then in is not pulled.
@@ -67,7 +68,7 @@ func MapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n int,
 	n, window := checkPool("MapConcurrent", ctx, in, n, fn == nil, opts)
 	return func(yield func(U, error) bool) {
 		o := new(ordered[T, U])
-		o.begin(ctx, n, window, fn, o.work, o.some)
+		o.begin(ctx, n, window, fn, o.work, o.some, o.buryNext)
 		o.run(in, o.push, yield)
 	}
 }

@@ -95,6 +95,16 @@
 //     context. So any pipeline can be tested in a [testing/synctest] bubble. A context
 //     used there must be made there.
 //
+//  13. A context can stop a pipeline gracefully, see [WithStop]: what has begun finishes
+//     and is yielded, and nothing new begins. A stage that calls something of the
+//     user's under that context asks before each call. An item that was pulled and not
+//     begun comes out as an [*ItemError] that Is [ErrStopped], in its position where
+//     order is kept. Whoever keeps a position does not go past such an error: this item
+//     and all behind it are read again by the next run. Where there is no position
+//     to read from, the error holds the item, and it is the consumer's to put back or to
+//     give up: none is lost in silence. A consumer that leaves meanwhile does not cut
+//     off what has begun; the end of ctx does.
+//
 // The doc comment of each stage classifies it in four lines: when it Ends, what it
 // Owns while the loop runs, how far it Reads ahead, and its Reuse in a second loop.
 //
@@ -122,7 +132,8 @@
 // and back: [Branch] where each item has one way to go, [Broadcast] where it goes
 // all ways, [Fork] where it goes to whichever lane is free.
 //
-// To retry or replace what failed: [Catch]. To log or count: [Tap].
+// To retry or replace what failed: [Catch]. To log or count: [Tap]. To stop gracefully:
+// [WithStop], or package control's Gate, which makes use of it.
 //
 // [Collect] and the other sinks stop at the first error of either kind;
 // [CollectAll] goes past item errors. A for loop is as good a sink as any.
@@ -153,7 +164,8 @@
 // [*ItemError].
 //
 // A stage that waits yields [ContextError] when its context has ended, which finds
-// the cause, too. A stage that needs a goroutine starts it with [Go], inside the loop:
+// the cause, too. One that calls for each item something that takes long asks
+// [Stopped] before, and yields an ItemError of the item and that error. A stage that needs a goroutine starts it with [Go], inside the loop:
 //
 //	work, cancel := context.WithCancel(ctx)
 //	task := seq.Go(ctx, func() { … })

@@ -90,6 +90,7 @@ type group struct {
 	scope  *scopeEnd       // around the stage, or nil
 	ctx    context.Context // the callbacks': ends with the loop
 	cancel context.CancelFunc
+	halt   func() error // of WithStop: whether callbacks may still begin; or nil
 	wg     sync.WaitGroup
 
 	consumer place       // where the goroutine that runs the loop sleeps
@@ -102,9 +103,11 @@ type group struct {
 	_      cacheLine
 }
 
-func (g *group) init(ctx context.Context) {
-	g.outer, g.scope = ctx, scopeOf(ctx)
-	g.ctx, g.cancel = context.WithCancel(ctx)
+// init prepares the group of a stage that has ctx. inner is ctx as its callbacks are to
+// see it.
+func (g *group) init(ctx, inner context.Context) {
+	g.outer, g.scope, g.halt = ctx, scopeOf(ctx), haltOf(ctx)
+	g.ctx, g.cancel = context.WithCancel(inner)
 	g.consumer = makePlace()
 }
 
@@ -160,6 +163,17 @@ func (g *group) join() {
 	default:
 		runtime.Goexit()
 	}
+}
+
+// halted reports whether callbacks may not begin any more.
+func (g *group) halted() bool { return g.refusal() != nil }
+
+// refusal says why, or returns nil where they may.
+func (g *group) refusal() error {
+	if g.halt == nil {
+		return nil
+	}
+	return g.halt()
 }
 
 // A pair is what a stream yields.

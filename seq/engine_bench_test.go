@@ -324,3 +324,32 @@ func BenchmarkEngineLatency(b *testing.B) {
 	b.ReportMetric(float64(took[n/2])/1e3, "µs-median")
 	b.ReportMetric(float64(took[n*99/100])/1e3, "µs-p99")
 }
+
+// What it costs to ask before each call whether it may begin.
+func BenchmarkEngineStop(b *testing.B) {
+	var stopped atomic.Bool
+	asking := WithStop(context.Background(), func() error {
+		if stopped.Load() {
+			return ErrStopped
+		}
+		return nil
+	})
+	trivial := func(_ context.Context, i int) (int, error) { return i + 1, nil }
+	for name, stage := range map[string]func(context.Context, iter.Seq2[int, error], int, mapping, ...Option) iter.Seq2[int, error]{
+		"MapConcurrent": MapConcurrent[int, int], "MapUnordered": MapUnordered[int, int],
+	} {
+		b.Run(name, func(b *testing.B) {
+			under := func(ctx context.Context) func(int) {
+				return func(items int) { drain(b, stage(ctx, numbers(items), 2, trivial, Window(64))) }
+			}
+			for b.Loop() {
+				type key struct{}
+				t := inTurn(15, 100_000, under(context.WithValue(context.Background(), key{}, 1)), under(asking))
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(t[0], "ns/item")
+				b.ReportMetric(t[1], "ns/item-asking")
+			}
+			b.ReportMetric(allocsPerItem(under(asking)), "allocs/item-asking")
+		})
+	}
+}

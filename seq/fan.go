@@ -73,6 +73,9 @@ func Broadcast[T, U any](ctx context.Context, in iter.Seq2[T, error], branches .
 // slow one hoards nothing. lane is called n times when the stage is built, with the
 // number of the lane; n is at most 1,048,576 (1<<20). Otherwise Fork is like [Branch].
 //
+// After a graceful stop ([WithStop]) a lane is given the error of an item in its place.
+// Such errors are kept back until the lanes have ended, 16 for each lane at most.
+//
 // Ends: when all lanes have, at a final error of one of them, or when ctx ends.
 // Owns: a goroutine for each lane, and one; all have exited when the loop has.
 // Reads ahead: at most 16 pairs a lane.
@@ -117,6 +120,8 @@ type fan[T, U any] struct {
 	pool   pool           // the stages, as workers; for Fork alone, like the next one
 	queue  queue[pair[T]] // to whichever stage is free
 	room   credits        // for pairs in the queue
+
+	refused []error // of items that no lane was given after a graceful stop; the consumer's own
 
 	running   atomic.Int32 // stages that have not ended
 	failing   atomic.Bool  // in has failed, and final says why
@@ -190,6 +195,11 @@ func (f *fan[T, U]) input(i int) iter.Seq2[T, error] {
 			if final {
 				f.delivered.Store(true)
 			}
+			if f.choose == nil && r.err == nil {
+				if why := f.refusal(); why != nil {
+					r = pair[T]{err: notBegun(r.v, why)}
+				}
+			}
 			if !yield(r.v, r.err) || final {
 				return
 			}
@@ -247,11 +257,23 @@ func (f *fan[T, U]) consume(yield func(U, error) bool) {
 	for {
 		l := f.next()
 		if l == nil {
-			break
+			if f.over() || len(f.refused) == 0 {
+				break
+			}
+			if !f.yieldRefused(yield) {
+				return
+			}
+			continue
 		}
 		r := l.take()
 		if r.err != nil && f.over() {
 			break // the error may be that of an interrupted callback
+		}
+		if r.err != nil && f.defers(r.err) {
+			if len(f.refused) > f.most() && !f.yieldRefused(yield) {
+				return
+			}
+			continue
 		}
 		if r.err != nil && !IsItemError(r.err) && f.fromSource(r.err) {
 			last = r.err
@@ -266,6 +288,26 @@ func (f *fan[T, U]) consume(yield func(U, error) bool) {
 		last = f.final // routed to a stage that had ended
 	}
 	conclude(&f.group, yield, last)
+}
+
+// defers keeps back an error that says that an item is not done, so that what the lanes
+// have begun comes first.
+func (f *fan[T, U]) defers(err error) bool {
+	if f.choose != nil || !f.halted() || !errors.Is(err, ErrStopped) || !IsItemError(err) {
+		return false
+	}
+	f.refused = append(f.refused, err)
+	return true
+}
+
+// most is how many errors are kept back: as many as the lanes may have to do.
+func (f *fan[T, U]) most() int { return 2 * (fanAhead + 1) * int(f.room.limit) }
+
+// yieldRefused yields what has been kept back. It is false where the consumer has left.
+func (f *fan[T, U]) yieldRefused(yield func(U, error) bool) bool {
+	refused := f.refused
+	f.refused = nil
+	return emitAll(&f.group, yield, refused)
 }
 
 // fromSource reports whether a final error that a stage yielded is the one of in. One

@@ -18,6 +18,10 @@ import (
 // the streams pass as they are, in position; a final error ends the whole when its turn
 // comes.
 //
+// After a graceful stop ([WithStop]) no stream begins, and those that have begun go on to
+// their end. Where that may take long, put what ends it, such as a gate, behind this stage
+// and not into the streams: one that ends early cannot be told from one that is complete.
+//
 // Ends: when in and all streams have ended, at a final error, or when ctx ends.
 // Owns: up to n+1 goroutines; all have exited when the loop has.
 // Reads ahead: at most n items of in whose streams have not been yielded; of these, at most the window, 2n unless [Window] says otherwise.
@@ -27,7 +31,7 @@ func FlatMapConcurrent[T, U any](ctx context.Context, in iter.Seq2[T, error], n 
 	n, window := checkPool("FlatMapConcurrent", ctx, in, n, fn == nil, opts)
 	return func(yield func(U, error) bool) {
 		f := &flatOrdered[T, U]{fn: fn, share: max(1, window/n)}
-		f.group.init(ctx)
+		f.group.init(ctx, ctx)
 		f.pool.init(n, func() { f.start(f.work) }, f.some)
 		f.backlog.init(n)
 		f.backlog.yield = f.watch
@@ -128,7 +132,11 @@ func (f *flatOrdered[T, U]) work() {
 		item := c.v.item
 		c.v.item = none
 		out = c.v.out
-		stream("FlatMapConcurrent", f.fn, f.group.ctx, item)(push)
+		if why := f.refusal(); why != nil {
+			Fail[U](notBegun(item, why))(push)
+		} else {
+			stream("FlatMapConcurrent", f.fn, f.group.ctx, item)(push)
+		}
 		if out.final { // what follows would not be yielded
 			f.backlog.close()
 		}

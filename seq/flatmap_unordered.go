@@ -25,6 +25,9 @@ func FlatMapUnordered[T, U any](ctx context.Context, in iter.Seq2[T, error], n i
 		f.jobs.init(&f.pool, n)
 		f.pool.init(n, f.add, f.jobs.some)
 		f.open.yield = f.watch
+		if f.halt != nil {
+			f.shelf = &shelf{giveBack: f.open.giveBack}
+		}
 		defer f.join()
 		defer f.stop()
 		if !f.over() {
@@ -78,12 +81,19 @@ func (f *flatUnordered[T, U]) feed(in iter.Seq2[T, error], errs *lane[U]) {
 func (f *flatUnordered[T, U]) work(out *lane[U]) {
 	take, push := f.jobs.taker(true), out.push // push made once: it is an allocation
 	for v, ok := take(); ok && f.group.ctx.Err() == nil; v, ok = take() {
+		if f.shelf != nil && !f.shelf.begin(f.refusal, v) {
+			f.consumer.wake()
+			continue
+		}
 		stream("FlatMapUnordered", f.fn, f.group.ctx, v)(push)
 		if out.final { // what follows would not be yielded
 			f.open.close()
 			break
 		}
 		f.open.giveBack()
+		if f.shelf != nil && f.shelf.end() {
+			f.consumer.wake()
+		}
 	}
 	out.finish()
 }

@@ -37,7 +37,7 @@ func (k *keyed[T, U, K]) begin(ctx context.Context, n, window int, key func(T) K
 	k.key = key
 	k.chains = make(map[K]*chain)
 	k.sweep = minSweep
-	k.ordered.begin(ctx, n, window, fn, k.work, k.some.Load)
+	k.ordered.begin(ctx, n, window, fn, k.work, k.some.Load, k.buryNext)
 }
 
 // push takes a pair from the source.
@@ -54,6 +54,7 @@ func (k *keyed[T, U, K]) push(v T, err error) bool {
 	k.head.at(pos).v.item = v
 	if k.link(pos, c) {
 		k.call()
+		k.nudge()
 	}
 	return k.wait()
 }
@@ -137,7 +138,14 @@ func (k *keyed[T, U, K]) work() {
 		r, ok = k.claim()
 		return ok
 	}
+	halt := k.halt
 	for ok := k.next(true, claim); ok && k.group.ctx.Err() == nil; ok = k.next(false, claim) {
+		if halt != nil {
+			if why := halt(); why != nil {
+				k.drop(r, why)
+				return
+			}
+		}
 		c := k.ring.table(r.pos).at(r.pos)
 		v, err := k.fn(k.group.ctx, c.v.item)
 		if err == nil {
@@ -148,6 +156,21 @@ func (k *keyed[T, U, K]) work() {
 		k.publish(c, r.pos)
 		k.unlink(r.chain)
 	}
+}
+
+// drop refuses a ready item.
+func (k *keyed[T, U, K]) drop(r readyItem, why error) {
+	k.refuse(k.ring.table(r.pos).at(r.pos), r.pos, why)
+	k.unlink(r.chain)
+}
+
+// buryNext refuses the next ready item, if there is one.
+func (k *keyed[T, U, K]) buryNext() bool {
+	r, ok := k.claim()
+	if ok {
+		k.drop(r, k.halt())
+	}
+	return ok
 }
 
 // A readyItem is an item that a worker may begin.

@@ -31,6 +31,8 @@ type ordered[T, U any] struct {
 	pos   uint64            // the position that the consumer comes to next; its own, like tail
 	tail  table[task[T, U]] // where the consumer has read last
 	_     cacheLine
+
+	crew
 }
 
 // A task is an item and then its result.
@@ -40,12 +42,13 @@ type task[T, U any] struct {
 }
 
 // begin prepares the loop. work is what a worker does, and any reports whether there is
-// something for it to do.
+// something for it to do. bury is what the consumer does in its place after a graceful
+// stop.
 func (o *ordered[T, U]) begin(ctx context.Context, n, window int,
-	fn func(context.Context, T) (U, error), work func(), any func() bool) {
-	o.group.init(ctx)
-	o.group.ctx = leaveScopes(o.group.ctx)
-	o.pool.init(n, func() { o.start(work) }, any)
+	fn func(context.Context, T) (U, error), work func(), any, bury func() bool) {
+	o.group.init(ctx, leaveStop(leaveScopes(ctx)))
+	o.pool.init(n, func() { o.hire(work) }, any)
+	o.bury = bury
 	o.backlog.init(window)
 	o.tail = o.head
 	o.backlog.yield = o.watch
@@ -95,6 +98,7 @@ func (o *ordered[T, U]) push(v T, err error) bool {
 		c.v.item = v
 		c.become(pos, fed)
 		o.call()
+		o.nudge()
 	}
 	return o.may() || o.waitForRoom()
 }
@@ -107,8 +111,15 @@ func (o *ordered[T, U]) work() {
 		pos, ok = o.claim(&t)
 		return ok
 	}
+	halt := o.halt
 	for ok := o.next(true, claim); ok && o.group.ctx.Err() == nil; {
 		c := t.at(pos)
+		if halt != nil {
+			if why := halt(); why != nil {
+				o.refuse(c, pos, why)
+				return
+			}
+		}
 		v, err := o.fn(o.group.ctx, c.v.item)
 		if err == nil {
 			c.v.v = v
@@ -125,6 +136,22 @@ func (o *ordered[T, U]) work() {
 			ok = o.next(false, claim)
 		}
 	}
+}
+
+// refuse hands over an item that is not begun.
+func (o *ordered[T, U]) refuse(c *cell[task[T, U]], pos uint64, why error) {
+	c.v.err = notBegun(c.v.item, why)
+	o.publish(c, pos)
+}
+
+// buryNext refuses the next item, if there is one.
+func (o *ordered[T, U]) buryNext() bool {
+	var t table[task[T, U]]
+	pos, ok := o.claim(&t)
+	if ok {
+		o.refuse(t.at(pos), pos, o.halt())
+	}
+	return ok
 }
 
 // failure returns what the consumer gets where fn has returned an error.
@@ -147,14 +174,33 @@ func (o *ordered[T, U]) publish(c *cell[task[T, U]], pos uint64) {
 func (o *ordered[T, U]) consume(yield func(U, error) bool) {
 	for {
 		// The first look is that of await, without a call.
-		if (!o.tail.is(o.pos, done) || o.over()) && !o.await() {
-			break
+		if !o.tail.is(o.pos, done) || o.over() {
+			if !o.await() {
+				break
+			}
+			if err := o.late; err != nil {
+				o.late = nil
+				o.owe()
+				var none U
+				if !emit(&o.group, yield, none, err) {
+					return
+				}
+				continue
+			}
 		}
 		r := o.tail.at(o.pos).take().pair
 		if r.err != nil && o.over() { // the error may be that of an interrupted call
 			break
 		}
 		o.pos++
+		if r.err != nil && o.halt != nil {
+			if o.defers(r.err) {
+				continue
+			}
+			if o.over() {
+				break
+			}
+		}
 		o.owe()
 		if r.err == ErrSkip {
 			continue
@@ -170,13 +216,19 @@ func (o *ordered[T, U]) consume(yield func(U, error) bool) {
 	conclude(&o.group, yield, final)
 }
 
-// await waits for the next result. It is false when none will come, or when the loop
-// is over.
+// await waits for the next result, be it in its cell or late. It is false when none
+// will come, or when the loop is over.
 func (o *ordered[T, U]) await() bool {
 	for round := 0; !o.over(); round++ {
 		switch {
 		case o.arrived():
 			return true
+		case o.halt != nil && o.clear():
+			if o.late != nil {
+				return true
+			}
+			round = -1
+			continue
 		case o.finished():
 			return false
 		}
@@ -196,12 +248,14 @@ func (o *ordered[T, U]) arrived() bool {
 	return o.tail.is(o.pos, done)
 }
 
-func (o *ordered[T, U]) finished() bool { return o.total.Load() == o.pos+1 }
+func (o *ordered[T, U]) finished() bool {
+	return o.total.Load() == o.pos+1 && len(o.shelf) == 0
+}
 
 func (o *ordered[T, U]) sleep() {
 	o.want.Store(o.pos + 1)
 	o.consumer.sleep(func() bool {
-		return o.arrived() || o.finished() || o.failed.Load()
+		return o.arrived() || o.finished() || o.failed.Load() || o.halt != nil && o.clears()
 	}, o.outer.Done())
 	o.want.Store(0)
 }
@@ -211,5 +265,6 @@ func (o *ordered[T, U]) sleep() {
 func (o *ordered[T, U]) stop() {
 	defer o.pool.close()
 	defer o.backlog.close()
+	o.letFinish()
 	o.cancel()
 }

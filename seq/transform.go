@@ -326,6 +326,9 @@ func Tap[T any](in iter.Seq2[T, error], see func(T, error)) iter.Seq2[T, error] 
 // handle returned: an item is its last, and with ErrSkip it ends as if all were
 // well, so be sure which error that is.
 //
+// handle is not asked about an item error that Is [ErrStopped], which passes as it is: such
+// an item has not failed, and a value in its place would be taken for its result.
+//
 // Ends: with in, or after a final error of in was handled.
 // Owns: nothing.
 // Reads ahead: nothing.
@@ -344,6 +347,10 @@ func Catch[T any](in iter.Seq2[T, error], handle func(error) (T, error)) iter.Se
 				return !ended
 			}
 			failed := innerItemError(err)
+			if failed != nil && errors.Is(err, ErrStopped) {
+				ended = !yield(v, err)
+				return !ended
+			}
 			ended = failed == nil
 			v, err = handle(err)
 			switch {

@@ -25,7 +25,8 @@ type unordered[T, U any] struct {
 
 func (u *unordered[T, U]) begin(ctx context.Context, n, window int, fn func(context.Context, T) (U, error)) {
 	u.jobs.init(&u.pool, window)
-	u.ordered.begin(ctx, n, window, fn, u.work, u.jobs.some)
+	u.ordered.begin(ctx, n, window, fn, u.work, u.jobs.some, u.buryNext)
+	u.shelves = true
 }
 
 // push takes a pair from the source.
@@ -38,6 +39,7 @@ func (u *unordered[T, U]) push(v T, err error) bool {
 		u.place(err)
 	} else {
 		u.jobs.hand(v)
+		u.nudge()
 	}
 	return u.wait()
 }
@@ -50,7 +52,14 @@ func (u *unordered[T, U]) work() {
 		item, ok = u.jobs.take(&t)
 		return ok
 	}
+	halt := u.halt
 	for ok := u.next(true, claim); ok && u.group.ctx.Err() == nil; {
+		if halt != nil {
+			if why := halt(); why != nil {
+				u.place(notBegun(item, why))
+				return
+			}
+		}
 		v, err := u.fn(u.group.ctx, item)
 		pos := u.placed.Add(1) - 1 // this and the next lines are place, without a call
 		c := u.ring.table(pos).at(pos)
@@ -71,7 +80,17 @@ func (u *unordered[T, U]) work() {
 	}
 }
 
-// place gives an error of the source the next position.
+// buryNext refuses the next item, if there is one.
+func (u *unordered[T, U]) buryNext() bool {
+	t := *u.jobs.ring.table(0)
+	item, ok := u.jobs.take(&t)
+	if ok {
+		u.place(notBegun(item, u.halt()))
+	}
+	return ok
+}
+
+// place gives an error that no call has returned the next position.
 func (u *unordered[T, U]) place(err error) {
 	pos := u.placed.Add(1) - 1
 	c := u.ring.table(pos).at(pos)
