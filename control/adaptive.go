@@ -92,7 +92,7 @@ func (a *Adaptive) Do(ctx context.Context, op func(context.Context) error) error
 	}
 	round, err := a.admit(ctx)
 	if err != nil {
-		return &refusedError{err}
+		return notMade(ctx)
 	}
 	return a.run(ctx, op, round)
 }
@@ -109,7 +109,9 @@ func (a *Adaptive) admit(ctx context.Context) (round int, err error) {
 
 // wait is the slow part of admit; apart, so that the fast one allocates nothing.
 func (a *Adaptive) wait(ctx context.Context) (round int, err error) {
-	err = a.line.enter(ctx, &a.mu, func() (ok bool, retry time.Duration) {
+	waiting, over := waitUnder(ctx)
+	defer over()
+	err = a.line.enter(waiting, &a.mu, func() (ok bool, retry time.Duration) {
 		round, ok = a.turn()
 		return ok, 0
 	})

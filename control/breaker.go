@@ -115,12 +115,14 @@ func (b *Breaker) wait(ctx context.Context) (epoch uint32, err error) {
 		defer b.mu.Unlock()
 		b.setPass()
 	}()
-	err = b.line.enter(ctx, &b.mu, func() (ok bool, retry time.Duration) {
+	waiting, over := waitUnder(ctx)
+	defer over()
+	err = b.line.enter(waiting, &b.mu, func() (ok bool, retry time.Duration) {
 		epoch, ok, retry = b.turn()
 		return ok, retry
 	})
 	if err != nil {
-		return 0, &refusedError{err}
+		return 0, notMade(ctx)
 	}
 	return epoch, nil
 }

@@ -52,7 +52,8 @@ type BreakerConfig struct {
 
 	// Hold makes callers wait until the breaker lets them through instead of
 	// returning [ErrOpen]. They go on in the order in which they came. In a
-	// pipeline the pull stops, and so does the source: nothing is lost.
+	// pipeline the pull stops, and so does the source: nothing is lost. The Stop of a
+	// gate that is in their ctx ends the wait ([WithGate]).
 	Hold bool
 }
 

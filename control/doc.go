@@ -32,6 +32,23 @@
 // Where a call must not wait for an open breaker, leave Hold off and get [ErrOpen];
 // where it must not wait for long, see [WaitAtMost].
 //
+// # To stop gracefully
+//
+// [Gate.Stop] ends a pipeline without an error: [Gated] and [Until] end its sources, and
+// where the gate is in its context, by [Interruptible] for signals or by [WithGate], what has
+// begun finishes and nothing new begins. No call, no try of a Retry, and no wait of a policy
+// goes on beside those in flight, however much had been pulled. What was pulled and not begun
+// comes out as an item error that Is [ErrStopped]: with a checkpoint, cursor.Track takes it
+// for the end and the next run begins there; without one, it is the consumer's to put back
+// or to report. Nothing is lost in silence.
+//
+//	gate := new(control.Gate)
+//	ctx, stop := control.Interruptible(context.Background(), gate)
+//	defer stop()
+//
+// A gate that is in no context stops the sources alone: everything that was pulled is
+// worked on to the end, which may be as much as all windows hold.
+//
 // # Calls that are not made
 //
 // A call that a policy does not make says so: its error Is [ErrRefused]. That is no

@@ -25,8 +25,8 @@ var (
 	// ErrOpen says that a [Breaker] is open. It Is [ErrRefused].
 	ErrOpen error = refusal("control: the circuit is open")
 
-	// ErrStopped says that a [Gate] was stopped. It Is [ErrRefused], but for the
-	// error of a [Retry] that had made a try before.
+	// ErrStopped says that a [Gate] was stopped. It Is [seq.ErrStopped], and
+	// [ErrRefused], but for the error of a [Retry] that had made a try before.
 	ErrStopped error = refusal("control: the gate was stopped")
 
 	// ErrInProgress says that another process is working on the same key, in a
@@ -38,8 +38,10 @@ var (
 // A refusal is one particular reason not to make a call.
 type refusal string
 
-func (r refusal) Error() string        { return string(r) }
-func (r refusal) Is(target error) bool { return target == ErrRefused }
+func (r refusal) Error() string { return string(r) }
+func (r refusal) Is(target error) bool {
+	return target == ErrRefused || target == seq.ErrStopped && r == ErrStopped
+}
 
 // A refusedError is the error of something else because of which a call was not
 // made.

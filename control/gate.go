@@ -24,9 +24,9 @@ type Gate struct {
 	asked   time.Time   // how long PauseFor wants it closed
 	holds   []time.Time // how long each of the retries that sleep wants it closed
 	until   time.Time   // the latest of asked and holds
-	stopped bool
-	crowd   *crowd                 // those who wait, nil while nobody does
-	watches map[stopWatch]struct{} // of retries that sleep
+	crowd   *crowd      // those who wait, nil while nobody does
+	stopped atomic.Bool // written under mu
+	watches map[*stopWatch]struct{}
 }
 
 // A crowd is everybody who waits for the same opening of a gate. It shares one
@@ -63,7 +63,7 @@ func (g *Gate) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.paused, g.asked, g.holds, g.until = false, time.Time{}, nil, time.Time{}
-	g.shut.Store(g.stopped)
+	g.shut.Store(g.stopped.Load())
 	g.release()
 }
 
@@ -75,76 +75,95 @@ func (g *Gate) Paused() bool {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !g.stopped && !g.open()
+	return !g.stopped.Load() && !g.open()
 }
 
 // Stop asks for a graceful drain, for good: gated streams end without an error,
 // what is in flight finishes, and gated calls that have not begun return
 // [ErrStopped]. Whoever waits is released, and a [Retry] makes no further try that
 // would pass through this gate, or for which it would be closed.
+//
+// Where the gate is in the context of a pipeline, by [WithGate] or [Interruptible],
+// nothing in it begins any more: see there.
 func (g *Gate) Stop() {
+	for _, w := range g.stop() {
+		w.tell()
+	}
+}
+
+// stop returns whom to tell of it, without the mutex.
+func (g *Gate) stop() (watches []*stopWatch) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.stopped = true
+	g.stopped.Store(true)
 	g.shut.Store(true)
 	g.release()
 	for w := range g.watches {
-		w.wake()
+		watches = append(watches, w)
+	}
+	g.watches = nil
+	return watches
+}
+
+// A stopWatch is told of the Stop of a gate, at most once, in the goroutine of Stop.
+type stopWatch struct{ tell func() }
+
+// afterStop has tell called at Stop, or now where that has been, until forget. It may
+// still be at it then.
+func (g *Gate) afterStop(tell func()) (forget func()) {
+	w := &stopWatch{tell}
+	if !g.watch(w) {
+		tell()
+	}
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.watches, w)
 	}
 }
 
-// A stopWatch is where a retry hears of the Stop of a gate. It has room for one.
-type stopWatch chan struct{}
-
-func (w stopWatch) wake() {
-	select {
-	case w <- struct{}{}:
-	default: // another gate has woken it
-	}
-}
-
-// watch wakes w at Stop, and at once where that has been.
-func (g *Gate) watch(w stopWatch) {
+// watch is false where the gate has been stopped.
+func (g *Gate) watch(w *stopWatch) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stopped {
-		w.wake()
-		return
-	}
-	if g.watches == nil {
-		g.watches = make(map[stopWatch]struct{})
-	}
-	g.watches[w] = struct{}{}
-}
-
-// unwatch takes back watch.
-func (g *Gate) unwatch(w stopWatch) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.watches, w)
-}
-
-func (g *Gate) isStopped() bool {
-	if !g.shut.Load() {
+	if g.stopped.Load() {
 		return false
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.stopped
+	if g.watches == nil {
+		g.watches = make(map[*stopWatch]struct{})
+	}
+	g.watches[w] = struct{}{}
+	return true
+}
+
+// refusal is what stages of package seq ask: ErrStopped after Stop.
+func (g *Gate) refusal() error {
+	if g.stopped.Load() {
+		return ErrStopped
+	}
+	return nil
 }
 
 // Wait waits until the gate is open and returns nil. It returns [ErrStopped] after
 // [Gate.Stop], and the error of [seq.ContextError] when ctx ends, also where the
-// gate is open or stopped.
+// gate is open or stopped. The Stop of a gate that is in ctx ends the wait, too.
 func (g *Gate) Wait(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return seq.ContextError(ctx)
+	}
+	if !g.shut.Load() {
+		return nil
+	}
+	return g.wait(ctx)
+}
+
+// wait is Wait where the gate is not simply open; apart, so that the rest allocates
+// nothing.
+func (g *Gate) wait(ctx context.Context) error {
+	waiting, over := waitUnder(ctx)
+	defer over()
+	done := waiting.Done() // the user's: not between join and leave
 	for {
-		if ctx.Err() != nil {
-			return seq.ContextError(ctx)
-		}
-		if !g.shut.Load() {
-			return nil
-		}
-		done := ctx.Done() // the user's: not between join and leave
 		c, err := g.join()
 		if c == nil {
 			return err
@@ -154,6 +173,9 @@ func (g *Gate) Wait(ctx context.Context) error {
 		case <-done:
 		}
 		g.leave(c)
+		if err := waitEnded(ctx); err != nil {
+			return err
+		}
 	}
 }
 
@@ -231,8 +253,8 @@ func latest(a, b time.Time) time.Time {
 func (g *Gate) join() (*crowd, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stopped {
-		return nil, ErrStopped
+	if err := g.refusal(); err != nil {
+		return nil, err
 	}
 	if g.open() {
 		return nil, nil
@@ -279,7 +301,7 @@ func (g *Gate) open() bool {
 	if g.paused || time.Now().Before(g.until) {
 		return false
 	}
-	g.shut.Store(g.stopped)
+	g.shut.Store(g.stopped.Load())
 	return true
 }
 

@@ -25,7 +25,8 @@ import (
 //
 // A try that was refused ([ErrRefused]) is none. The next one begins when it is due,
 // not at once, and where no other is running the refusal is the result. After
-// [ErrStopped] no more tries begin; those in flight are finished.
+// [ErrStopped], and after the Stop of a gate that is in ctx, no more tries begin; those in
+// flight are finished.
 //
 // When there is a result, the context of the other tries is cancelled and they are
 // waited for: nothing goes on behind the caller's back. So fn must heed its
@@ -132,6 +133,9 @@ func (h *hedge[T, U]) race(ctx context.Context, after time.Duration) *try[U] {
 				continue
 			}
 		case <-more:
+			if !h.mayBegin(ctx) {
+				continue
+			}
 		}
 		h.begin(ctx)
 		timer.Reset(after)
@@ -141,7 +145,7 @@ func (h *hedge[T, U]) race(ctx context.Context, after time.Duration) *try[U] {
 
 // mayBegin reports whether there may be another try.
 func (h *hedge[T, U]) mayBegin(ctx context.Context) bool {
-	return h.left > 0 && !h.stopped && ctx.Err() == nil
+	return h.left > 0 && !h.stopped && ctx.Err() == nil && !anyStopped(gatesIn(ctx))
 }
 
 // begin begins a try.

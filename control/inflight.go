@@ -9,7 +9,8 @@ import (
 
 // InFlight is a [Policy] that lets at most n calls run at once, of all functions
 // and pipelines that share it. The others wait, first come first served; a call
-// whose ctx ends while it waits is not made.
+// whose ctx ends while it waits is not made, nor is one whose gate is stopped then
+// ([WithGate]).
 //
 // One call must not pass through the same InFlight twice: it could wait for itself.
 type InFlight struct{ slots *semaphore.Weighted }
@@ -24,14 +25,28 @@ func NewInFlight(n int) *InFlight {
 
 // Do waits for a slot, then calls op.
 func (f *InFlight) Do(ctx context.Context, op func(context.Context) error) error {
-	if f.slots.Acquire(ctx, 1) != nil {
-		return ended(ctx)
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	if !f.slots.TryAcquire(1) {
+		if err := f.wait(ctx); err != nil {
+			return err
+		}
 	}
 	defer f.slots.Release(1)
 	if err := ended(ctx); err != nil {
 		return err
 	}
 	return op(ctx)
+}
+
+func (f *InFlight) wait(ctx context.Context) error {
+	waiting, over := waitUnder(ctx)
+	defer over()
+	if f.slots.Acquire(waiting, 1) != nil {
+		return notMade(ctx)
+	}
+	return nil
 }
 
 func (f *InFlight) bind([]Policy) Policy { return f }

@@ -54,7 +54,8 @@ func NewKeys(capacity int, ttl time.Duration) *Keys {
 }
 
 // Begin claims key, or returns its result. While key is in progress it waits, and
-// returns the error of [seq.ContextError] when ctx ends.
+// returns the error of [seq.ContextError] when ctx ends, or [ErrStopped] when a gate that
+// is in ctx is stopped ([WithGate]).
 func (k *Keys) Begin(ctx context.Context, key string) (result []byte, done bool, err error) {
 	for {
 		if ctx.Err() != nil {
@@ -64,15 +65,30 @@ func (k *Keys) Begin(ctx context.Context, key string) (result []byte, done bool,
 		if mine {
 			return nil, false, nil
 		}
-		select {
-		case <-e.ended:
-		case <-ctx.Done():
-			continue
+		if err := e.wait(ctx); err != nil {
+			return nil, false, err
 		}
 		if e.result != nil {
 			return bytes.Clone(e.result), true, nil
 		}
 		// It was abandoned: one of those who waited for it is next.
+	}
+}
+
+// wait waits until the key is no longer in progress.
+func (e *keyEntry) wait(ctx context.Context) error {
+	select {
+	case <-e.ended:
+		return nil
+	default:
+	}
+	waiting, over := waitUnder(ctx)
+	defer over()
+	select {
+	case <-e.ended:
+		return nil
+	case <-waiting.Done():
+		return waitEnded(ctx)
 	}
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -20,9 +21,13 @@ type Limiter interface {
 
 // Rate makes each call wait for l first. Where l refuses, as a rate.Limiter does at
 // once if the token would come after ctx's deadline, the call is not made: the error
-// Is [ErrRefused] and l's error.
+// Is [ErrRefused] and l's error. A wait ends at the Stop of a gate that is in ctx
+// ([WithGate]), with [ErrStopped]; of another limiter than a Pacer no call gets a token
+// from then on.
 //
-// Inside of [Retry] every try waits, outside only the first one does.
+// Inside of [Retry] every try waits, outside only the first one does. Keep it outside of
+// [Timeout], which would give to the wait what the call is to have. The same goes for a
+// limiter that fn itself waits for: a Timeout around fn counts that wait.
 func Rate(l Limiter) Policy {
 	if isNil(l) {
 		panic("control.Rate: the limiter must not be nil")
@@ -36,14 +41,32 @@ func (r rated) Do(ctx context.Context, op func(context.Context) error) error {
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	err := r.limiter.Wait(ctx)
+	err := r.wait(ctx)
 	if end := ended(ctx); end != nil {
 		return end
+	}
+	if err != nil && errors.Is(err, ErrStopped) && anyStopped(gatesIn(ctx)) {
+		return ErrStopped
 	}
 	if err != nil {
 		return &refusedError{fmt.Errorf("control.Rate: the call was not made: %w", err)}
 	}
 	return op(ctx)
+}
+
+func (r rated) wait(ctx context.Context) error {
+	if p, ok := r.limiter.(*Pacer); ok {
+		return p.Wait(ctx) // which looks at the gates itself, where it has to wait
+	}
+	waiting, over := waitUnder(ctx)
+	defer over()
+	err := r.limiter.Wait(waiting)
+	if err != nil && waiting.Err() != nil {
+		if end := waitEnded(ctx); end != nil {
+			return end
+		}
+	}
+	return err
 }
 
 func (r rated) bind([]Policy) Policy { return r }
@@ -91,20 +114,38 @@ func NewPacer(perSecond float64) *Pacer {
 }
 
 // Wait waits for the next slot and takes it. When ctx ends first it returns the
-// error of [seq.ContextError] and takes none.
+// error of [seq.ContextError] and takes none; so it does with [ErrStopped] when a gate that
+// is in ctx is stopped while it waits.
 func (p *Pacer) Wait(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return seq.ContextError(ctx)
 	}
-	if err := p.turn.Acquire(ctx, 1); err != nil {
-		return seq.ContextError(ctx)
+	if p.turn.TryAcquire(1) {
+		defer p.turn.Release(1)
+		if p.due() <= 0 {
+			p.take()
+			return nil
+		}
+		waiting, over := waitUnder(ctx)
+		defer over()
+		return p.wait(ctx, waiting)
+	}
+	waiting, over := waitUnder(ctx)
+	defer over()
+	if err := p.turn.Acquire(waiting, 1); err != nil {
+		return waitEnded(ctx)
 	}
 	defer p.turn.Release(1)
+	return p.wait(ctx, waiting)
+}
+
+// wait is the wait of the holder of turn.
+func (p *Pacer) wait(ctx, waiting context.Context) error {
 	// Look again after the sleep: if it took much longer than it was to, what is
 	// more than catchUp behind is forgotten before this slot is taken.
 	for d := p.due(); d > 0; d = p.due() {
-		if err := sleep(ctx, d); err != nil {
-			return err
+		if sleep(waiting, d) != nil {
+			return waitEnded(ctx)
 		}
 	}
 	p.take()

@@ -26,6 +26,10 @@ import (
 // [Pacer] for rates above a few hundred a second: it spaces evenly, too, but catches
 // up with what its sleeps took too long, so that it holds its mean.
 //
+// After the Stop of a gate that is in ctx ([WithGate]) nothing waits for a token: an item
+// that has none comes out as an [*seq.ItemError] that Is [ErrStopped]. Where that must not
+// be, since what comes here is done already, give RateLimit a context without a gate.
+//
 // Where l reports an error of its own, as a rate.Limiter of burst 0 does, the stream
 // ends with it. The limiter is not shown the deadline of ctx, so that it waits until
 // ctx has in fact ended instead of giving up early with an error that is not ctx's.
@@ -44,10 +48,14 @@ func RateLimit[T any](ctx context.Context, in iter.Seq2[T, error], l Limiter) it
 			yield(none, err)
 			return
 		}
-		waiting := endless{ctx}
+		under, over := waitUnder(ctx)
+		defer over()
+		waiting := endless{under}
 		for v, err := range in {
 			if err == nil {
-				if end := token(&waiting, l); end != nil {
+				if end := token(ctx, &waiting, l); end == ErrStopped {
+					v, err = none, &seq.ItemError{Item: v, Err: end}
+				} else if end != nil {
 					yield(none, end)
 					return
 				}
@@ -63,12 +71,16 @@ func RateLimit[T any](ctx context.Context, in iter.Seq2[T, error], l Limiter) it
 	}
 }
 
-// token waits for a token of l. Its error is final, whatever l's is: the join sees
-// to that.
-func token(ctx *endless, l Limiter) error {
-	err := l.Wait(ctx)
+// token waits for a token of l, under waiting in the place of ctx. It returns ErrStopped
+// where a gate has ended that wait. Any other error is final, whatever l's is: the join
+// sees to that.
+func token(ctx context.Context, waiting *endless, l Limiter) error {
+	err := l.Wait(waiting)
 	if end := seq.ContextError(ctx); end != nil {
 		return end
+	}
+	if err != nil && waiting.Err() != nil {
+		return ErrStopped
 	}
 	if err != nil {
 		return fmt.Errorf("control.RateLimit: the limiter gives no tokens: %w", errors.Join(err))

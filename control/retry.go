@@ -23,10 +23,10 @@ import (
 // of at least 10 ms, and behind an open [Breaker] for as long as that stays open. So
 // many refusals as Attempts in a row, with no try in between, are the end, too.
 //
-// After [Gate.Stop] it makes no further try: not where a gate among the policies
-// inside of it refuses the call, nor where that gate or Pause is stopped while it
-// sleeps. Its error then Is [ErrStopped], and the last try's where there was one. Of
-// the gates inside it knows those that were given to the same [Wrap].
+// After [Gate.Stop] it makes no further try, and a sleep ends at once, however long it was
+// to be: that of Pause, of a gate among the policies inside of it, or of one that is in
+// ctx ([WithGate]). Its error then Is [ErrStopped], and the last try's where there was
+// one. Of the gates inside it knows those that were given to the same [Wrap].
 type Retry struct {
 	// Attempts is how many tries are made in all, the first included. 0 means 5,
 	// less means no limit.
@@ -126,6 +126,9 @@ func (r *boundRetry) Do(ctx context.Context, op func(context.Context) error) err
 		if !again {
 			return so.gaveUp()
 		}
+		if r.isStopped(ctx) {
+			return so.interrupted(ErrStopped)
+		}
 		if r.OnRetry != nil {
 			r.OnRetry(RetryEvent{Attempt: so.tries, Err: err, Sleep: d})
 		}
@@ -169,15 +172,9 @@ func (r *boundRetry) next(ctx context.Context, so *soFar, err error) (d time.Dur
 // opened right after the sleep: nothing gets through before the sleep is over, and
 // the next try through the same gate finds it open, unless others keep it closed.
 func (r *boundRetry) sleep(ctx context.Context, d time.Duration) error {
-	var stop stopWatch
-	if len(r.gates) > 0 {
-		stop = make(stopWatch, 1)
-		for _, g := range r.gates {
-			g.watch(stop)
-			defer g.unwatch(stop)
-		}
-	}
 	if d > 0 {
+		waiting, over := waitUnder(ctx, r.gates...)
+		defer over()
 		t := time.NewTimer(d)
 		defer t.Stop()
 		if r.Pause != nil {
@@ -186,19 +183,15 @@ func (r *boundRetry) sleep(ctx context.Context, d time.Duration) error {
 		}
 		select {
 		case <-t.C:
-		case <-ctx.Done():
-		case <-stop:
+		case <-waiting.Done():
 		}
 	}
-	if err := seq.ContextError(ctx); err != nil {
-		return err
-	}
-	for _, g := range r.gates {
-		if g.isStopped() {
-			return ErrStopped
-		}
-	}
-	return nil
+	return waitEnded(ctx, r.gates...)
+}
+
+// isStopped reports whether one of the gates that end the retry has been stopped.
+func (r *boundRetry) isStopped(ctx context.Context) bool {
+	return anyStopped(r.gates) || anyStopped(gatesIn(ctx))
 }
 
 // soFar is what a retry has done so far.

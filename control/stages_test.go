@@ -41,6 +41,9 @@ func TestStagesKeepTheContract(t *testing.T) {
 		"IdleTimeout": {Stage: func(ctx context.Context, _ intStream, p probe) intStream {
 			return IdleTimeout(ctx, time.Hour, p.Source)
 		}},
+		"Until": {Stage: func(ctx context.Context, _ intStream, p probe) intStream {
+			return Until(ctx, new(Gate), p.Source)
+		}},
 		"Progress": {NoContext: true, Stage: func(_ context.Context, in intStream, _ probe) intStream {
 			return Progress(in, ProgressConfig{}, func(Report) {})
 		}},
@@ -84,6 +87,12 @@ func TestStagesPanicOnMisuse(t *testing.T) {
 		"control.IdleTimeout: ctx must not be nil":            func() { IdleTimeout(nil, 1, build) },
 		"control.IdleTimeout: d must be positive, got 0s":     func() { IdleTimeout(ctx, 0, build) },
 		"control.IdleTimeout: build must not be nil":          func() { IdleTimeout[int](ctx, 1, nil) },
+		"control.Until: ctx must not be nil":                  func() { Until(nil, new(Gate), build) },
+		"control.Until: the gate must not be nil":             func() { Until(ctx, nil, build) },
+		"control.Until: build must not be nil":                func() { Until[int](ctx, new(Gate), nil) },
+		"control.WithGate: ctx must not be nil":               func() { WithGate(nil, new(Gate)) },
+		"control.Interruptible: ctx must not be nil":          func() { Interruptible(nil, new(Gate)) },
+		"control.Interruptible: the gate must not be nil":     func() { Interruptible(ctx, nil) },
 		"control.Progress: the stream must not be nil":        func() { Progress[int](nil, ProgressConfig{}, func(Report) {}) },
 		"control.Progress: report must not be nil":            func() { Progress(in, ProgressConfig{}, nil) },
 		"control.Progress: Every must not be negative":        func() { Progress(in, ProgressConfig{Every: -1}, func(Report) {}) },

@@ -1,0 +1,123 @@
+//go:build unix
+
+package control
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/pipeline/seq"
+)
+
+func TestInterruptible(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, signals, released := new(Gate), make(chan os.Signal), 0
+		ctx, stop := interruptible(t.Context(), g, signals, func() { released++ })
+		if seq.Stopped(ctx) != nil || ctx.Err() != nil {
+			t.Error("stopped before a signal")
+		}
+		signals <- os.Interrupt
+		synctest.Wait()
+		if seq.Stopped(ctx) != ErrStopped || ctx.Err() != nil || released != 0 {
+			t.Errorf("after one signal: %v, %v, released %d times", seq.Stopped(ctx), ctx.Err(), released)
+		}
+		signals <- syscall.SIGTERM
+		synctest.Wait()
+		if cause := context.Cause(ctx); !errors.Is(cause, ErrInterrupted) || !strings.HasSuffix(cause.Error(), "terminated") || released != 1 {
+			t.Errorf("after two: %v, released %d times", cause, released)
+		}
+		stop()
+		stop()
+		if released != 1 {
+			t.Errorf("released %d times", released)
+		}
+	})
+}
+
+// Without a signal nothing is stopped, and nothing is left of it.
+func TestInterruptibleEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, end := range map[string]func(stop, outer func()){
+			"by stop":    func(stop, _ func()) { stop() },
+			"of the ctx": func(_, outer func()) { outer() },
+		} {
+			g, released := new(Gate), 0
+			outer, cancel := context.WithCancel(t.Context())
+			ctx, stop := interruptible(outer, g, make(chan os.Signal), func() { released++ })
+			end(stop, cancel)
+			synctest.Wait()
+			if context.Cause(ctx) != context.Canceled || seq.Stopped(ctx) != nil || released != 1 {
+				t.Errorf("%s: %v, %v, released %d times", name, context.Cause(ctx), seq.Stopped(ctx), released)
+			}
+			stop()
+			cancel()
+		}
+	})
+}
+
+// A real process: the first signal stops it, the second ends its ctx, the third kills it.
+func TestInterruptibleProcess(t *testing.T) {
+	if os.Getenv("PIPELINE_INTERRUPTED") != "" {
+		g := new(Gate)
+		ctx, _ := Interruptible(context.Background(), g)
+		fmt.Println("ready")
+		for seq.Stopped(ctx) == nil {
+			time.Sleep(time.Millisecond)
+		}
+		fmt.Println("stopped", ctx.Err())
+		<-ctx.Done()
+		time.Sleep(10 * time.Millisecond) // until the signals are released, right after
+		fmt.Println("ended", context.Cause(ctx))
+		select {}
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestInterruptibleProcess$")
+		cmd.Env = append(os.Environ(), "PIPELINE_INTERRUPTED=1")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Process.Kill()
+		lines := bufio.NewScanner(out)
+		for _, want := range []string{"ready", "stopped <nil>", "ended control: interrupted a second time: " + sig.String()} {
+			if !lines.Scan() || lines.Text() != want {
+				t.Fatalf("%v: the process says %q, want %q", sig, lines.Text(), want)
+			}
+			cmd.Process.Signal(sig)
+		}
+		err = cmd.Wait()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Sys().(syscall.WaitStatus).Signal() != sig {
+			t.Errorf("the process ended with %v, want %v", err, sig)
+		}
+	}
+}
+
+func ExampleInterruptible() {
+	gate := new(Gate)
+	ctx, stop := Interruptible(context.Background(), gate)
+	defer stop()
+	for n, err := range Gated(ctx, seq.Of(1, 2, 3), gate) {
+		fmt.Println(n, err)
+		if n == 2 {
+			syscall.Kill(os.Getpid(), syscall.SIGINT) // as Ctrl-C does
+			for seq.Stopped(ctx) == nil {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	// Output:
+	// 1 <nil>
+	// 2 <nil>
+}
