@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"example.com/pipeline/seq"
 )
 
 // A Checkpoint is a job's durable progress: the position up to which its items
@@ -216,7 +218,18 @@ func (c *Checkpoint[P]) Until(ctx context.Context, latest func(context.Context) 
 // Finish marks and syncs the participants and saves that the job is done. Call it
 // after a loop that ended by itself, not after a break or an error. A later Commit
 // takes it back, so that a finished job can go on from its position.
+//
+// After a graceful stop it saves nothing and returns an error that Is [seq.ErrStopped]:
+// a loop of [Track] that ends then, without an error, need not have come to the end. So
+// it does where ctx itself is stopped ([seq.Stopped]).
 func (c *Checkpoint[P]) Finish(ctx context.Context) error {
+	why := seq.Stopped(ctx)
+	if why == nil {
+		why = c.core.stop()
+	}
+	if why != nil && ctx.Err() == nil {
+		return fmt.Errorf("cursor: finish job %q: its loop may have been stopped before the end: %w", c.core.job, why)
+	}
 	return c.core.commit(ctx, true, func(r *Record) error {
 		r.Finished = true
 		delete(r.States, untilState)

@@ -40,6 +40,7 @@ type checkpoint struct {
 	inDoubt  bool       // doubt is not nil
 	closed   bool
 	earlyErr error // of a commit that no loop could be told of
+	stopped  error // the graceful stop that may have ended the last loop of Track
 	closeErr error // what Close returns
 }
 

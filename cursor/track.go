@@ -2,7 +2,6 @@ package cursor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync/atomic"
@@ -68,10 +67,18 @@ func (e Every) withDefaults() Every {
 // that was left, that is with the work on the item in hand: where the second loop gets that
 // item again, as it does from c.Position on, close the checkpoint first and open the job anew.
 //
-// Track does not look at c.Finished, and does not call c.Finish: only the caller
-// knows whether the end of in is the end of the job.
+// An error that Is [seq.ErrStopped] is about an item that is not done, because the
+// pipeline was stopped gracefully: nothing may be consumed behind it. So it is the end. Where
+// ctx is one that has been stopped ([seq.Stopped]), as that of control.Interruptible is, the
+// loop ends as it does with in: without an error, and with what was consumed committed; the
+// next run begins with that item. Otherwise the error is the last pair, whatever
+// the consumer does about it.
 //
-// Ends: with in, at a final error of in, at a commit that fails, or when ctx ends.
+// Track does not look at c.Finished, and does not call c.Finish: only the caller
+// knows whether the end of in is the end of the job. Finish refuses after a loop that may
+// have ended because of a graceful stop.
+//
+// Ends: with in, at a final error of in, at the first item that is not done because of a graceful stop, at a commit that fails, or when ctx ends.
 // Owns: one goroutine where every has an interval; it has exited when the loop has.
 // Reads ahead: nothing.
 // Reuse: as often as in; one loop at a time.
@@ -104,9 +111,12 @@ func track[T, P any](t *tracker[P], in iter.Seq2[T, error], position func(T) P, 
 	defer func() { t.stop(clean) }()
 
 	var zero T
-	over, left := false, false
+	over, left, stopped := false, false, false
 	for item, err := range in {
 		t.enter()
+		if stopped = t.isStop(err); stopped {
+			break
+		}
 		if final := t.final(err); final != nil {
 			yield(zero, final)
 			over = true
@@ -134,7 +144,10 @@ func track[T, P any](t *tracker[P], in iter.Seq2[T, error], position func(T) P, 
 	case left:
 		t.c.endedEarly(t.commitLate())
 	case !over:
-		t.enter()
+		if !stopped {
+			t.enter()
+		}
+		t.c.noteStop(seq.Stopped(t.ctx))
 		if t.ctx.Err() == nil {
 			t.commit(t.ctx)
 		}
@@ -184,6 +197,7 @@ const (
 
 func (t *tracker[P]) start() {
 	t.resets = t.c.resets.Load()
+	t.c.noteStop(nil)
 	if n := int64(t.every.Items); n > 0 {
 		t.left = n - t.c.items()%n
 	}
@@ -319,29 +333,5 @@ func (t *tracker[P]) save(ctx context.Context) error {
 		return t.reset() // under the checkpoint's turn
 	})
 	t.dirty = err != nil
-	return err
-}
-
-// reset says so where the checkpoint was reset since the loop began: the outputs do not
-// have its items any more.
-func (t *tracker[P]) reset() error {
-	if t.c.resets.Load() == t.resets {
-		return nil
-	}
-	return fmt.Errorf("cursor: commit job %q: it was reset while this loop was running; begin a new loop from the start", t.c.job)
-}
-
-// final returns the error that the stream ends with here, or nil where it goes on;
-// err is what in has yielded. The end of in and that of ctx are preceded by a last
-// commit, so that the consumer who is told of them has all that it did on record.
-func (t *tracker[P]) final(err error) error {
-	if err == nil || seq.IsItemError(err) {
-		if err = seq.ContextError(t.ctx); err == nil {
-			return t.err
-		}
-	}
-	if late := t.commitLate(); late != nil {
-		return errors.Join(err, late)
-	}
 	return err
 }
