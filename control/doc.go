@@ -16,9 +16,10 @@
 // [Timeout] bounds the time of a call, [Retry] makes it again, [Breaker] stops it
 // where it would fail anyhow, [InFlight] and [Adaptive] bound how many run at once,
 // [Rate] how many begin in a second, and [Gate] holds them up by hand. [WaitAtMost]
-// bounds how long a call waits for its turn at one of these. Two more are
-// functions around the function, since they deal with its results: [Hedge] makes up
-// for slow calls, [Idempotent] makes a call once for each key.
+// bounds how long a call waits for its turn at one of these. Three more are
+// functions around the function, since they deal with its items and results: [Hedge] makes
+// up for slow calls, [Idempotent] makes a call once for each key, and [PerKey] gives each
+// key, such as a host, policies of its own.
 //
 // What a policy costs a call that succeeds is some tens of nanoseconds, and Wrap two
 // allocations for all of them, but for Timeout, which costs what [context.WithTimeout]

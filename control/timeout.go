@@ -14,6 +14,9 @@ import (
 // call is waited for: one that does not look at its context takes as long as it
 // takes.
 //
+// What waits inside of it is given the call's time: a limiter, or whatever else calls wait
+// for their turn at, belongs outside of it, unless the wait is to count.
+//
 // A call that fails after its time is up is reported by an error that Is
 // [ErrTimeout], [context.DeadlineExceeded] and the call's own error. A call that
 // succeeds nevertheless has succeeded. Where the caller's own context has ended,
