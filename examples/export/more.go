@@ -29,22 +29,24 @@ func (e *export) wantMore(ctx context.Context, p *plan.Plan, complete bool) erro
 		}
 	}
 	p.More = true
-	if len(p.Parts) == 0 {
+	if complete || len(p.Parts) == 0 {
 		return nil // the plan is saved with its parts
 	}
 	return e.checkpoint.Commit(ctx, *p)
 }
 
-// reopenLast makes the last part of each table one to go on with.
-func reopenLast(ctx context.Context, parts []*openPart) error {
-	for _, p := range lastParts(parts) {
-		if p.checkpoint.Finished() {
-			if err := p.reopen(ctx); err != nil {
+// reopenLast makes the last part of each table one to go on with, and then the plan. The
+// order matters: a plan that is to be gone on with and whose parts are finished would be
+// taken for one that only has to be marked as done, and nothing would be looked for.
+func (e *export) reopenLast(ctx context.Context, p plan.Plan, parts []*openPart) error {
+	for _, last := range lastParts(parts) {
+		if last.checkpoint.Finished() {
+			if err := last.reopen(ctx); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return e.checkpoint.Commit(ctx, p)
 }
 
 // lastParts returns the last part of each table.

@@ -93,7 +93,7 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 		return err
 	}
 	if behind {
-		if err := reopenLast(ctx, parts); err != nil {
+		if err := e.reopenLast(ctx, p, parts); err != nil {
 			return err
 		}
 	}
