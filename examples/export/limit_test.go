@@ -10,7 +10,7 @@ func lines(text string, n int) string {
 	return strings.Join(strings.SplitAfterN(text, "\n", n+1)[:n], "")
 }
 
-// -limit N writes the first N rows and the file ends there, also of a run that went on.
+// -limit N writes the first N rows and the file ends there.
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	useBuilt(t)
@@ -31,12 +31,9 @@ func TestLimit(t *testing.T) {
 	r := mustRun(t, dir, exitDone, "", append(base, "-out=-", "-limit=7", "-quiet")...)
 	same(t, "through a pipe", r.stdout, lines(all, 8))
 	mustRun(t, dir, exitDone, "done: 5 rows", "-dsn="+dsn, "-query=SELECT a FROM t", "-out=q.csv", "-limit=5") // in no order
-
-	killAtRandom(t, 6, append(base, "-out=o.csv", "-limit=2345", "-commit=50", "-page=20"), []string{"o.csv"})
 }
 
-// -until KEY ends the file with a key of any type, rows that come behind it or not, split or
-// not, and wherever it was killed.
+// -until KEY ends the file with a key of any type, rows that come behind it or not, split or not.
 func TestUntil(t *testing.T) {
 	t.Parallel()
 	useBuilt(t)
@@ -94,6 +91,4 @@ func TestUntil(t *testing.T) {
 	mustRun(t, dir, exitFailed, "2 values for the key of t (id)", append(base, "-out=f.csv", "-until=1,2")...)
 	mustRun(t, dir, exitFailed, "not read by a key", "-dsn="+dsn, "-table=none", "-until=1")
 	mustRun(t, dir, exitFailed, "-until", "-dsn="+servers["postgres"]("CREATE TABLE t (a uuid PRIMARY KEY)", "INSERT INTO t VALUES (gen_random_uuid())"), "-table=t", "-until=x", "-out=f.csv")
-
-	killAtRandom(t, 6, append(base, "-out=o.csv", "-until=2345", "-commit=50", "-page=20"), []string{"o.csv"})
 }

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// -manifest says what is in the files; the same after any number of kills, and never of
-// files that have changed since.
+// -manifest says what is in the files, and never of files that have changed since.
 func TestManifest(t *testing.T) {
 	t.Parallel()
 	useBuilt(t)
@@ -71,6 +70,4 @@ func TestManifest(t *testing.T) {
 	mustRun(t, dir, exitDone, "done", "-dsn="+dsn, "-table=t", "-out=f.csv")
 	same(t, "somebody's file", read(t, dir+"/f.csv.manifest.json"), `{"of": "somebody"}`)
 	mustRun(t, dir, exitUsage, "cannot go with -out -", append(base, "-out=-")...)
-
-	killAtRandom(t, 8, append(args, "-commit=50", "-page=20", "-verify"), []string{"o.csv", "o.csv.manifest.json"})
 }

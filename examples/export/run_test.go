@@ -4,17 +4,13 @@ import (
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 func TestDemoWithoutDSN(t *testing.T) {
@@ -153,62 +149,6 @@ func rawFiles(t testing.TB, dir string, files []string) (content []string) {
 		content = append(content, string(data))
 	}
 	return content
-}
-
-// TestKilledAtRandom kills the program with SIGKILL until it has got to its end
-// between two kills. The files are byte for byte those of an undisturbed run,
-// compressed ones too, since the commits go by rows.
-func TestKilledAtRandom(t *testing.T) {
-	t.Parallel()
-	useBuilt(t)
-	rows, kills := 20_000, 12
-	if testing.Short() {
-		rows, kills = 5_000, 4
-	}
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			t.Parallel()
-			killAtRandom(t, kills, append([]string{"-dsn=" + newDemo(t, rows), "-table=orders", "-commit=200", "-page=100"}, kind.args...), kind.files)
-		})
-	}
-}
-
-// killAtRandom kills exports at random, so many times at least. EXPORT_KILLS changes the
-// number: on each database, with each store, compressed and not, 1,000 times each:
-//
-//	EXPORT_KILLS=1000 go -C examples test ./export -run 'Killed(AtRandom|OnServers)' -timeout 0
-func killAtRandom(t *testing.T, atLeast int, args, files []string) {
-	if n, err := strconv.Atoi(os.Getenv("EXPORT_KILLS")); err == nil {
-		atLeast = n
-	}
-	began := time.Now()
-	want := undisturbed(t, args, files)
-	whole := time.Since(began)
-	kills := 0
-	for kills < atLeast {
-		dir := t.TempDir()
-		for {
-			cmd := command(t, dir, args...)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			timer := time.AfterFunc(rand.N(whole), func() { cmd.Process.Kill() })
-			err := cmd.Wait()
-			timer.Stop()
-			if err == nil {
-				break
-			}
-			if cmd.ProcessState.ExitCode() != -1 {
-				t.Fatalf("after %d kills it fails by itself: %v: %+v", kills, err, runIn(t, dir, args...))
-			}
-			kills++
-		}
-		for i, got := range rawFiles(t, dir, files) {
-			same(t, fmt.Sprintf("%s after %d kills", files[i], kills), got, want[i])
-		}
-		mustRun(t, dir, exitDone, "nothing to do", args...)
-	}
-	t.Logf("%d kills", kills)
 }
 
 func TestSignalsCommitAndSayHowToGoOn(t *testing.T) {

@@ -92,6 +92,12 @@ func postgresURL(t testing.TB, base, schema string) string {
 // newServerDemo makes a table of orders on a server.
 func newServerDemo(t testing.TB, s server, rows int) (dsn string) {
 	t.Helper()
+	dsn, _ = newServerTables(t, s, orders(s, rows)...)
+	return dsn
+}
+
+// orders makes a table of so many on a server.
+func orders(s server, rows int) []string {
 	statements := []string{
 		`CREATE TABLE orders (id bigint PRIMARY KEY, customer text NOT NULL, cents bigint NOT NULL,
 			placed_at timestamptz NOT NULL, note text, reference bigint NOT NULL, receipt bytea)`,
@@ -112,8 +118,7 @@ func newServerDemo(t testing.TB, s server, rows int) (dsn string) {
 			"ANALYZE TABLE orders",
 		}
 	}
-	dsn, _ = newServerTables(t, s, statements...)
-	return dsn
+	return statements
 }
 
 func TestValuesOfPostgres(t *testing.T) {
@@ -161,25 +166,6 @@ func TestValuesOfMariaDB(t *testing.T) {
 	// In one page, read without a position, the values are the same.
 	mustRun(t, dir, exitDone, "done: 3 rows", "-dsn="+dsn, "-table=v", "-page=10", "-out=w.csv")
 	same(t, "CSV", read(t, dir+"/w.csv"), want)
-}
-
-// The program is killed on each server, with each store, and with partitions.
-func TestKilledOnServers(t *testing.T) {
-	t.Parallel()
-	useBuilt(t)
-	for _, s := range []server{postgresServer, mariaDBServer} {
-		t.Run(s.driver, func(t *testing.T) {
-			t.Parallel()
-			rows := 10_000
-			dsn := newServerDemo(t, s, rows)
-			for _, kind := range kinds {
-				t.Run(kind.name, func(t *testing.T) {
-					t.Parallel()
-					killAtRandom(t, 4, append([]string{"-dsn=" + dsn, "-table=orders", "-commit=200", "-page=100"}, kind.args...), kind.files)
-				})
-			}
-		})
-	}
 }
 
 func TestBadInputOnServers(t *testing.T) {

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// Several tables go into a folder, by one plan; killed at random no byte differs.
+// Several tables go into a folder, by one plan.
 func TestSeveralTables(t *testing.T) {
 	t.Parallel()
 	useBuilt(t)
@@ -55,23 +54,5 @@ func TestSeveralTables(t *testing.T) {
 	}
 	for says, arg := range map[string]string{"-exclude needs": "-table=a", "are for one table": "-table=a,b -key=id", "must name a folder": "-table=a,b -out=", "a quote is not closed": `-table=a,"b`} {
 		mustRun(t, t.TempDir(), exitUsage, says, append([]string{"-dsn=sqlite:x", "-out=o", "-exclude=" + map[bool]string{true: "b"}[says == "-exclude needs"]}, strings.Fields(arg)...)...)
-	}
-}
-
-func TestSeveralTablesKilled(t *testing.T) {
-	t.Parallel()
-	useBuilt(t)
-	dsn := newDemo(t, 5000)
-	db := openSQLite(t, dsn)
-	for _, s := range []string{"CREATE TABLE other AS SELECT * FROM orders", "CREATE TABLE third (id INTEGER PRIMARY KEY, v)", "INSERT INTO third SELECT id, note FROM orders"} {
-		if _, err := db.Exec(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	db.Close()
-	files := []string{"all/orders.1of2.csv", "all/orders.2of2.csv", "all/other.1of2.csv", "all/third.2of2.csv"}
-	killAtRandom(t, 4, []string{"-dsn=" + dsn, "-table=*", "-out=all", "-partitions=2", "-commit=100", "-page=50"}, files)
-	if _, err := os.Stat("all"); err == nil {
-		t.Error("a folder was made where the test runs")
 	}
 }
