@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,24 +38,11 @@ func TestFrontPage(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	first := command(t, dir, strings.Fields(args[0])...)
-	said, err := first.StdoutPipe()
-	if err == nil {
-		err = first.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	lines := bufio.NewScanner(said)
-	for lines.Scan() && len(got) < len(want)-2 {
-		if got = append(got, lines.Text()); len(got) == len(want)-2 {
-			waitForCommit(t, dir) // which a slow machine may not have come to yet
-			first.Process.Kill()
-		}
-	}
-	if err := first.Wait(); err == nil || first.ProcessState.ExitCode() != -1 {
-		t.Errorf("the first run was to be killed, and ended with %v", err)
+	first := start(t, " rows/s", dir, strings.Fields(args[0])...)
+	got := strings.Split(first.stdout.String(), "\n")[:len(want)-2]
+	waitForCommit(t, dir) // which a slow machine may not have come to yet
+	if code := first.end(os.Kill); code != -1 {
+		t.Errorf("the first run was to be killed, and ended with %d: %s", code, first.stderr)
 	}
 	second := mustRun(t, dir, exitDone, "going on with", strings.Fields(args[1])...)
 	for line := range strings.SplitSeq(strings.TrimSpace(second.stdout), "\n") {

@@ -180,8 +180,7 @@ var telling = regexp.MustCompile(`it is free in (\S+): waiting|(?m:^(?:exporting
 func (k *killer) killed(t *testing.T, dir string, args ...string) (said string, killed bool) {
 	t.Helper()
 	cmd := command(t, dir, args...)
-	out, errs := newOutput(), newOutput()
-	cmd.Stdout, cmd.Stderr = out, errs
+	out, errs := cmd.Stdout.(*output), cmd.Stderr.(*output)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +273,7 @@ func (k *killer) killExports(t *testing.T) {
 				same(t, k.files[i]+" after one more run", got, want[i])
 			}
 		}
-		os.RemoveAll(dir)
+		discard(t, dir)
 	}
 }
 

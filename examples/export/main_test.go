@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"flag"
@@ -87,24 +86,25 @@ func programPath(t testing.TB) string {
 	return os.Args[0]
 }
 
-// command is the program, to be run in a folder.
+// command is the program, to be run in a folder. What it says and what is in the folder is
+// searched for secrets when the test ends.
 func command(t testing.TB, dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command(programPath(t), args...)
 	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = newOutput(), newOutput()
+	searchAtEnd(t, cmd)
 	// The race detector would let each program sleep for a second before it ends.
 	cmd.Env = append(os.Environ(), asProgram+"=1", "PWD="+dir, "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// finish waits for a command that writes its output to the result.
+// execute runs a command to its end.
 func execute(t testing.TB, cmd *exec.Cmd) result {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	r := result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	r := result{cmd.ProcessState.ExitCode(), fmt.Sprint(cmd.Stdout), fmt.Sprint(cmd.Stderr)}
 	if strings.Contains(r.stderr, "DATA RACE") || strings.Contains(r.stderr, "goroutine ") {
 		t.Fatalf("the program broke:\n%s", r.stderr)
 	}
@@ -243,8 +243,15 @@ type running struct {
 // start starts the program, and returns when it has said something.
 func start(t testing.TB, says, dir string, args ...string) *running {
 	t.Helper()
-	r := &running{command(t, dir, args...), newOutput(), newOutput(), make(chan struct{})}
-	r.Stdout, r.Stderr = r.stdout, r.stderr
+	r := startCommand(t, command(t, dir, args...))
+	r.wait(t, r.stdout, says)
+	return r
+}
+
+// startCommand starts a command.
+func startCommand(t testing.TB, cmd *exec.Cmd) *running {
+	t.Helper()
+	r := &running{cmd, cmd.Stdout.(*output), cmd.Stderr.(*output), make(chan struct{})}
 	if err := r.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +260,6 @@ func start(t testing.TB, says, dir string, args ...string) *running {
 		close(r.ended)
 	}()
 	t.Cleanup(func() { r.end(os.Kill) })
-	r.wait(t, r.stdout, says)
 	return r
 }
 

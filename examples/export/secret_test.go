@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,29 +14,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// secret is in every password of these tests.
-const secret = "S3cr3t"
-
-// tellsNothing looks for the secret in what a run has said, and in all files of a folder
-// but those that the test wrote it into.
+// tellsNothing looks for secrets in what a run has said, and in its folder, before the next
+// run writes over it.
 func tellsNothing(t *testing.T, what, dir string, r result) {
 	t.Helper()
-	if strings.Contains(r.stdout+r.stderr, secret) {
+	if hasSecret([]byte(r.stdout + r.stderr)) {
 		t.Errorf("%s: a secret is told: %+v", what, r)
 	}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(path, ".secret") {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if bytes.Contains(data, []byte(secret)) {
-			t.Errorf("%s: a secret is in %s: %q", what, path, data)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	searchFolder(t, dir)
 }
 
 // A way is one in which users name a database.
@@ -97,12 +80,7 @@ func resumedEveryWay(t *testing.T, table string, ways []way, failing []way) {
 				}
 			}
 			cmd.Env = append(append(env, "HOME="+dir), w.env...)
-			r := &running{cmd, newOutput(), newOutput(), make(chan struct{})}
-			r.Stdout, r.Stderr = r.stdout, r.stderr
-			if err := r.Start(); err != nil {
-				t.Fatal(err)
-			}
-			go func() { r.Wait(); close(r.ended) }()
+			r := startCommand(t, cmd)
 			says := "going on with"
 			if i == 0 {
 				says = "exporting"

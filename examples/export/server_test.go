@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -38,30 +39,41 @@ func newServerTables(t testing.TB, s server, statements ...string) (dsn string, 
 	}
 	name := "export_" + strings.ToLower(rand.Text()[:12])
 	own := name // what the driver is given
-	create, drop := "CREATE SCHEMA "+name, "DROP SCHEMA "+name+" CASCADE"
+	create, drop := []string{"CREATE SCHEMA " + name}, []string{"DROP SCHEMA " + name + " CASCADE"}
 	if s == mariaDBServer {
-		create, drop = "CREATE DATABASE "+name+" CHARACTER SET utf8mb4", "DROP DATABASE "+name
+		create = []string{
+			"CREATE DATABASE " + name + " CHARACTER SET utf8mb4",
+			"CREATE USER " + name + "@'%' IDENTIFIED BY '" + secret + "'",
+			"GRANT ALL ON " + name + ".* TO " + name + "@'%'",
+		}
+		drop = []string{"DROP DATABASE " + name, "DROP USER " + name + "@'%'"}
 		cfg, err := mysql.ParseDSN(strings.TrimPrefix(base, "mysql://"))
 		if err != nil {
 			t.Fatalf("%s: %v", s.variable, err)
 		}
 		cfg.DBName = name
 		own = cfg.FormatDSN()
-		dsn = "mysql://" + own
+		cfg.User, cfg.Passwd = name, secret
+		dsn = "mysql://" + cfg.FormatDSN()
 	} else {
 		own = postgresURL(t, base, name)
 		dsn = own
 	}
-	if _, err := admin.Exec(create); err != nil {
-		t.Fatal(err)
+	for _, statement := range create {
+		if _, err := admin.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if db, err = sql.Open(s.driver, own); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		searchTables(t, db, name)
 		db.Close()
-		if _, err := admin.ExecContext(context.Background(), drop); err != nil {
-			t.Error(err)
+		for _, statement := range drop {
+			if _, err := admin.ExecContext(context.Background(), statement); err != nil {
+				t.Error(err)
+			}
 		}
 		admin.Close()
 	})
@@ -80,7 +92,7 @@ func postgresURL(t testing.TB, base, schema string) string {
 	if err != nil {
 		t.Fatalf("%s: %v", postgresServer.variable, err)
 	}
-	u := url.URL{Scheme: "postgres", Path: "/" + cfg.Database, User: url.UserPassword(cfg.User, cfg.Password)}
+	u := url.URL{Scheme: "postgres", Path: "/" + cfg.Database, User: url.UserPassword(cfg.User, cmp.Or(cfg.Password, secret))}
 	params := url.Values{"options": {"-csearch_path=" + schema}, "host": {cfg.Host}, "port": {fmt.Sprint(cfg.Port)}}
 	if cfg.TLSConfig == nil {
 		params.Set("sslmode", "disable")

@@ -134,6 +134,7 @@ func TestMovedFolder(t *testing.T) {
 	args := []string{"-dsn=shop.db", "-table=orders", "-out=o.csv"}
 	p := startSlow(t, one, append(args, "-rate=200", "-page=10", "-commit=10")...)
 	p.end(os.Kill)
+	leave(t, one)
 	if err := os.Rename(one, two); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -80,7 +79,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 				for i, got := range rawFiles(t, dir, kind.files) {
 					same(t, fmt.Sprintf("%s after a kill at step %d, %s", kind.files[i], n, step), got, want[i])
 				}
-				os.RemoveAll(dir)
+				discard(t, dir)
 			}
 			t.Logf("there were %v", met)
 			if met["pwrite64"] < 5 || met["fsync"]+met["fdatasync"] < 5 {
@@ -98,22 +97,13 @@ func runToStep(t *testing.T, dir string, n int, met map[string]int, args ...stri
 	runtime.LockOSThread() // ptrace is about the children of a thread
 	defer runtime.UnlockOSThread()
 	cmd := command(t, dir, args...)
-	var stderr bytes.Buffer
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	cmd.Stderr = w
 	// In a group of its own, so that no other test's child is waited for.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true}
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Skipf("no ptrace here: %v", err)
 	}
 	pid := cmd.Process.Pid
-	defer cmd.Process.Release()
+	defer cmd.Wait() // which finds no process, and all that it has said
 
 	const exitKill = 0x100000 // PTRACE_O_EXITKILL
 	step, began := "", false
@@ -131,8 +121,8 @@ func runToStep(t *testing.T, dir string, n int, met map[string]int, args ...stri
 				continue // a thread has ended
 			}
 			if step == "" && status.ExitStatus() != exitDone {
-				stderr.ReadFrom(r)
-				t.Fatalf("the program ended with %d: %s", status.ExitStatus(), &stderr)
+				cmd.Wait() // for what it has said, no more
+				t.Fatalf("the program ended with %d: %s", status.ExitStatus(), cmd.Stderr)
 			}
 			return step
 		}
