@@ -14,6 +14,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -78,7 +79,8 @@ func main() {
 func parse(out io.Writer, args []string) (c config, err error) {
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.StringVar(&c.DSN, "dsn", os.Getenv("PIPELINE_POSTGRES"), "the PostgreSQL; default $PIPELINE_POSTGRES")
+	// The default is not the flag's: -help would print it, with the password.
+	flags.StringVar(&c.DSN, "dsn", "", "the PostgreSQL; default $PIPELINE_POSTGRES")
 	flags.StringVar(&c.Schema, "schema", "", "schema of the table, the plan and River; default a new one")
 	flags.StringVar(&c.Out, "out", "", "folder of the parts; default a temporary one")
 	flags.IntVar(&c.Rows, "rows", 1_000_000, "rows of the table")
@@ -93,6 +95,7 @@ func parse(out io.Writer, args []string) (c config, err error) {
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
+	c.DSN = cmp.Or(c.DSN, os.Getenv("PIPELINE_POSTGRES"))
 	for name, n := range map[string]int{"rows": c.Rows + 1, "ranges": c.Ranges, "workers": c.Workers, "concurrency": c.Concurrency} {
 		if n < 1 {
 			return c, fmt.Errorf("fleet: -%s is too small", name)

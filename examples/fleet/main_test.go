@@ -169,6 +169,20 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
+// No password is printed, whatever is wrong with the DSN.
+func TestNoSecretIsTold(t *testing.T) {
+	const secret = "S3cr3t"
+	t.Setenv("PIPELINE_POSTGRES", "postgres://u:"+secret+"@127.0.0.1:1/d?sslmode=disable&connect_timeout=5")
+	for _, args := range []string{
+		"-help", "-workers 0", "-rows 1", "-dsn postgres://u:" + secret + "/x?@h/d", "-dsn postgres://u:" + secret + "@h:x/d", "-dsn port=x;password=" + secret,
+	} {
+		var out output
+		if err := run(context.Background(), &out, strings.Fields(args)); err == nil || strings.Contains(err.Error()+out.String(), secret) {
+			t.Errorf("%s: got %v\n%s", args, err, out.String())
+		}
+	}
+}
+
 // An output calls then as soon as it has a line with see in it.
 type output struct {
 	mu   sync.Mutex
