@@ -115,7 +115,7 @@ func TestDedupEndsAtFinalError(t *testing.T) {
 // A million keys take at most 120 bytes each beyond the key, and no more once
 // there have been two million.
 func TestDedupMemory(t *testing.T) {
-	const capacity = 1_000_000
+	const capacity = 1 << 18
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats

@@ -207,11 +207,8 @@ func (run gatherRun) run(t *testing.T) (out []string) {
 
 // TestGatherSchedules runs random schedules against the model.
 func TestGatherSchedules(t *testing.T) {
-	count := uint64(2000)
-	if testing.Short() {
-		count = 300
-	}
-	for seed := range count {
+	t.Parallel()
+	for seed := range seeds(t, 1000) {
 		run := newGatherRun(seed)
 		want := run.model()
 		if len(want) > run.stop {

@@ -238,11 +238,8 @@ func (run joinRun) run(t *testing.T) (out []string) {
 // TestJoinSchedules runs 3,000 random schedules of several streams against the
 // model. Since every item comes out of the model once, it does so of the Join.
 func TestJoinSchedules(t *testing.T) {
-	count := uint64(3000)
-	if testing.Short() {
-		count = 300
-	}
-	for seed := range count {
+	t.Parallel()
+	for seed := range seeds(t, 1500) {
 		run := newJoinRun(seed)
 		want := run.model()
 		got := run.run(t)

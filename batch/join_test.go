@@ -74,10 +74,8 @@ func TestJoin(t *testing.T) {
 // A stream that is ahead waits for one that is late, however late that is: every
 // group is complete, and no more is held than MaxPending allows.
 func TestJoinFarAhead(t *testing.T) {
-	for _, tc := range []struct{ n, pending int }{{3, 2}, {3, 1}, {65_537, 0}, {1_000_000, 64}} {
-		if testing.Short() {
-			tc.n = min(tc.n, 100_000)
-		}
+	t.Parallel()
+	for _, tc := range []struct{ n, pending int }{{3, 2}, {3, 1}, {65_537, 0}, {300_000, 64}} {
 		synctest.Test(t, func(t *testing.T) {
 			given := [2]int{}
 			ahead := seq.Tap(numbers(tc.n), func(int, error) { given[0]++ })
@@ -114,16 +112,16 @@ func TestJoinFarAhead(t *testing.T) {
 	}
 }
 
-// What a join keeps of a million pairs does not grow with them.
+// What a join keeps of 300,000 pairs does not grow with them.
 func TestJoinMemory(t *testing.T) {
 	var heap [2]uint64
 	n := 0
-	join := batch.Join2(t.Context(), batch.JoinConfig{MaxPending: 64}, numbers(1_000_001), numbers(1_000_001), identity[int], identity[int])
+	join := batch.Join2(t.Context(), batch.JoinConfig{MaxPending: 64}, numbers(300_001), numbers(300_001), identity[int], identity[int])
 	for _, err := range join {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == 1000 || n == 1_000_000 {
+		if n == 1000 || n == 300_000 {
 			var m runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&m)
@@ -132,7 +130,7 @@ func TestJoinMemory(t *testing.T) {
 		n++
 	}
 	if heap[1] > heap[0]+100_000 {
-		t.Errorf("%d bytes are in use after 1,000 pairs, %d after a million", heap[0], heap[1])
+		t.Errorf("%d bytes are in use after 1,000 pairs, %d after 300,000", heap[0], heap[1])
 	}
 }
 
@@ -202,7 +200,8 @@ func TestJoinErrors(t *testing.T) {
 // The same streams make the same groups at any speed, complete and incomplete ones,
 // also where keys are in different orders, come twice or are missing.
 func TestJoinSpeedDoesNotMatter(t *testing.T) {
-	for seed := range uint64(300) {
+	t.Parallel()
+	for seed := range seeds(t, 200) {
 		r := rand.New(rand.NewPCG(seed, 13))
 		cfg := batch.JoinConfig{MaxPending: 1 + r.IntN(12)}
 		streams := make([][]int, 1+r.IntN(4))

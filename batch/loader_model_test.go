@@ -402,11 +402,8 @@ func ask1(ctx context.Context, l *batch.Loader[int, int], a ask, start time.Time
 // TestLoaderSchedules runs 3,000 random schedules of loads, leavings, clears and
 // primes, under fetches that fail or lack keys, against the model.
 func TestLoaderSchedules(t *testing.T) {
-	count := uint64(3000)
-	if testing.Short() {
-		count = 300
-	}
-	for seed := range count {
+	t.Parallel()
+	for seed := range seeds(t, 1000) {
 		run := newLoaderRun(seed)
 		want, wantCalls, wantStats := run.model()
 		got, calls, stats := run.run(t)

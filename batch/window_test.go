@@ -407,11 +407,8 @@ func (s schedule) check(got []record, came map[int]time.Duration) error {
 // bodies, cancels and breaks against the model. A goroutine that is left would not
 // let a bubble end.
 func TestSchedules(t *testing.T) {
-	count := uint64(10_000)
-	if testing.Short() {
-		count = 500
-	}
-	for seed := range count {
+	t.Parallel()
+	for seed := range seeds(t, 5000) {
 		s := newSchedule(seed)
 		want := s.model()
 		got, came := s.run(t)
