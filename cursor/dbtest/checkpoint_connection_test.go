@@ -174,9 +174,11 @@ func terminate(t testing.TB, db *sql.DB, condition string) {
 func TestDeadPool(t *testing.T) {
 	const idle = 9 // more than there are tries of a commit
 	t.Run("postgres", func(t *testing.T) {
-		name := uniqueName()
-		db := openDB(t, "pgx", postgresDSN(t)+"&application_name="+name)
-		admin := openPostgres(t)
+		db, admin := openPostgres(t), openPostgres(t)
+		var name string
+		if err := db.QueryRow("SELECT current_schema()").Scan(&name); err != nil {
+			t.Fatal(err)
+		}
 		deadPool(t, database{db, databases[1]}, idle, func() {
 			exec(t, admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+name+"'")
 		})

@@ -14,13 +14,13 @@ import (
 	"example.com/pipeline/cursor"
 )
 
-// killRounds returns how often the tests kill at random: 200 times for each store and
+// killRounds returns how often the tests kill at random: 50 times for each store and
 // database, or as often as PIPELINE_KILL_ROUNDS says.
 func killRounds(t testing.TB) int {
 	t.Helper()
 	text := os.Getenv("PIPELINE_KILL_ROUNDS")
 	if text == "" {
-		return 200
+		return 50
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {

@@ -44,7 +44,8 @@ func sqliteDSN(t testing.TB) string {
 	return "file:" + filepath.ToSlash(path) + "?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=busy_timeout(20000)"
 }
 
-// postgresDSN makes a schema and returns a name for connections that live in it.
+// postgresDSN makes a schema and returns a name for connections that live in it, and that the
+// server knows by the schema's name.
 func postgresDSN(t testing.TB) string {
 	t.Helper()
 	dsn := serverDSN(t, "PIPELINE_POSTGRES")
@@ -53,7 +54,7 @@ func postgresDSN(t testing.TB) string {
 	exec(t, admin, "CREATE SCHEMA "+schema)
 	t.Cleanup(func() { exec(t, admin, "DROP SCHEMA "+schema+" CASCADE") })
 	if !strings.Contains(dsn, "://") {
-		return dsn + " search_path=" + schema
+		return dsn + " search_path=" + schema + " application_name=" + schema
 	}
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -61,6 +62,7 @@ func postgresDSN(t testing.TB) string {
 	}
 	params := u.Query()
 	params.Set("search_path", schema)
+	params.Set("application_name", schema)
 	u.RawQuery = params.Encode()
 	return u.String()
 }
@@ -122,10 +124,14 @@ func exec(t testing.TB, db *sql.DB, statements ...string) {
 	}
 }
 
-// withEachDB runs a test on each of the three databases.
+// withEachDB runs a test on each of the three databases, side by side: most of the time they
+// wait for a server.
 func withEachDB(t *testing.T, test func(t *testing.T, db database)) {
 	for _, d := range databases {
-		t.Run(d.name, func(t *testing.T) { test(t, database{d.open(t), d}) })
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, database{d.open(t), d})
+		})
 	}
 }
 

@@ -11,6 +11,7 @@
 // which is dropped at its end. The tests that restart a whole server start one of
 // their own, if its programs are installed; no variable is asked for that.
 //
-// TestHostileKeys draws some of a server's collations; with PIPELINE_HOSTILE=all it takes
-// all of them, and goes on behind every row, which takes many minutes.
+// Some tests draw what they try, other things each time: collations, rows to go on behind,
+// ways to stop a server. With PIPELINE_HOSTILE=all they try everything, which takes many
+// minutes. PIPELINE_KILL_ROUNDS is how often processes are killed at random.
 package dbtest
