@@ -86,7 +86,8 @@ func (b *bench) child(t task) (a answer, err error) {
 	if err := cmd.Run(); err != nil {
 		return a, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
-	return a, json.Unmarshal(stdout.Bytes(), &a)
+	err = json.Unmarshal(stdout.Bytes(), &a)
+	return a, err
 }
 
 // client runs somebody else's program and watches its memory.

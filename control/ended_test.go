@@ -50,7 +50,8 @@ func TestNoCallUnderAnEndedContext(t *testing.T) {
 			cancel(cause)
 			called := false
 			if name != "of another package" && name != "WaitAtMost around it" {
-				check(t, called, p.Do(ctx, func(context.Context) error { called = true; return nil }))
+				err := p.Do(ctx, func(context.Context) error { called = true; return nil })
+				check(t, called, err)
 			}
 			_, err := Wrap(fine(&called), p)(ctx, 0)
 			check(t, called, err)
@@ -101,7 +102,8 @@ func TestNoCallUnderAnEndedContext(t *testing.T) {
 			b.Trip()
 			time.Sleep(5 * time.Second)
 			called := false
-			check(t, called, b.Do(ctx, func(context.Context) error { called = true; return nil }))
+			err := b.Do(ctx, func(context.Context) error { called = true; return nil })
+			check(t, called, err)
 			if err := b.Do(t.Context(), always(nil)); err != nil || b.State() != BreakerClosed {
 				t.Errorf("the trial's place is not free: %v, %v", err, b.State())
 			}

@@ -89,7 +89,8 @@ func ExampleTap() {
 			seen++
 		}
 	})
-	fmt.Println(seq.Drain(counted), seen)
+	err := seq.Drain(counted)
+	fmt.Println(err, seen)
 	// Output: <nil> 2
 }
 

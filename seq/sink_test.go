@@ -62,7 +62,8 @@ func TestSinksCallbackErrors(t *testing.T) {
 	}
 	source := script{{1, nil}, {2, nil}, {3, nil}, {4, nil}, {5, nil}}
 	pulled := 0
-	check("ForEach", seq.ForEach(source.stream(&pulled, false), callback), pulled)
+	err := seq.ForEach(source.stream(&pulled, false), callback)
+	check("ForEach", err, pulled)
 	pulled = 0
 	sum, err := seq.Reduce(source.stream(&pulled, false), 0, func(a, v int) (int, error) {
 		if err := callback(v); err != nil {

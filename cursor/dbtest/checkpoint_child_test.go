@@ -169,7 +169,7 @@ type srcRow struct {
 func (j job) query(db *sql.DB) keyset.Query[srcRow, int] {
 	q := keyset.Query[srcRow, int]{
 		DB: db, Dialect: j.dialect(), Select: "id, v", From: "src", Key: []string{"id"},
-		Scan:     func(rows *sql.Rows) (r srcRow, err error) { return r, rows.Scan(&r.id, &r.v) },
+		Scan:     func(rows *sql.Rows) (r srcRow, err error) { err = rows.Scan(&r.id, &r.v); return r, err },
 		Position: func(r srcRow) int { return r.id },
 		Page:     cursor.PageConfig{Size: 20, Max: 20},
 	}

@@ -45,7 +45,8 @@ func heldStreams(t *testing.T, db database, onPage func(cursor.PageStats)) map[s
 		DB: db.DB, Dialect: db.dialect, Select: "id, v", From: "t", Key: []string{"id"},
 		Scan: func(rows *sql.Rows) (id int64, err error) {
 			var v string
-			return id, rows.Scan(&id, &v)
+			err = rows.Scan(&id, &v)
+			return id, err
 		},
 		Position: func(id int64) int64 { return id },
 		Page:     cursor.PageConfig{OnPage: onPage},

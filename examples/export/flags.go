@@ -118,7 +118,8 @@ func parseFlags(args []string, w io.Writer) (*config, error) {
 		return nil, fmt.Errorf("%q is no flag: everything is said with flags, see -help", f.Arg(0))
 	}
 	f.Visit(func(f *flag.Flag) { c.set = append(c.set, f) })
-	return c, c.complete()
+	err := c.complete()
+	return c, err
 }
 
 // complete checks the flags against each other and fills in what was left out.

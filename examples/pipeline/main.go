@@ -135,7 +135,8 @@ func failure(ctx context.Context) seq.Stage[order, order] {
 				}
 				return err
 			})
-			return o.then("print"), err
+			o = o.then("print")
+			return o, err
 		})
 	}
 }

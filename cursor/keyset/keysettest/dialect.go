@@ -63,7 +63,7 @@ type keyedRow struct {
 func testKey[P comparable](t *testing.T, db *sql.DB, d keyset.Dialect, key []string, position func(keyedRow) P) {
 	q := keyset.Query[keyedRow, P]{
 		DB: db, Dialect: d, Select: "id, name, part", From: "keysettest_rows", Key: key,
-		Scan:     func(rows *sql.Rows) (r keyedRow, err error) { return r, rows.Scan(&r.id, &r.name, &r.part) },
+		Scan:     func(rows *sql.Rows) (r keyedRow, err error) { err = rows.Scan(&r.id, &r.name, &r.part); return r, err },
 		Position: position,
 	}
 	read := func(q keyset.Query[keyedRow, P], after *P, size int) []P {
