@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
+	"log"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +82,52 @@ func ExampleTicks() {
 	}
 	fmt.Println(n, "ticks")
 	// Output: 3 ticks
+}
+
+// files makes a stream of what calls back, here [filepath.WalkDir]. A folder that cannot
+// be read is an error about that folder: whoever ranges decides whether to go on.
+func files(root string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			goOn := true
+			if err != nil {
+				goOn = yield("", &seq.ItemError{Item: path, Err: err})
+			} else if !entry.IsDir() {
+				goOn = yield(path, nil)
+			}
+			if !goOn { // the loop was left: yield must not be called again
+				return fs.SkipAll
+			}
+			return nil
+		})
+	}
+}
+
+// A function that calls back becomes a stream: its callback yields, and says stop when
+// the loop was left.
+func Example_walkDir() {
+	root, err := os.MkdirTemp("", "walk")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	for _, name := range []string{"a.txt", "b.txt", "c.txt"} {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for path, err := range files(root) {
+		fmt.Println(filepath.Base(path), err)
+		if filepath.Base(path) == "b.txt" {
+			break
+		}
+	}
+	missing := seq.Drain(files(filepath.Join(root, "missing")))
+	fmt.Println(seq.IsItemError(missing), errors.Is(missing, fs.ErrNotExist))
+	// Output:
+	// a.txt <nil>
+	// b.txt <nil>
+	// true true
 }
 
 // Fail lets a function that returns a stream report that there will be none.
