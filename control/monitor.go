@@ -18,17 +18,22 @@ const Consumer = "consumer"
 //	http.Handle("/pipeline", m)
 //	expvar.Publish("pipeline", m)
 //
-// A Monitor takes its stages for a line, in the order of the first Observe of each
-// name; a pipeline is built from the source down, so that is the order of the flow. Use
-// one Monitor for each line where a pipeline forks. Streams of the same name are one
-// stage: their counts and times add up, over loops that have ended, too.
+// Which stage pulls on which the Monitor learns when the loops begin, from the goroutine in
+// which each runs and the one that started that. So it sees a chain, and what comes together
+// in a [seq.Merge], at the end of a fan or in a join. Where it cannot see it, since goroutines
+// that are not observed lie between, it takes the order of the first Observe of each name,
+// which is that of the flow: a pipeline is built from the source down.
+//
+// Use one Monitor for each pipeline. Streams of the same name are one stage: their counts
+// and times add up, over loops that have ended, too.
 //
 // A Monitor is safe for concurrent use. It never keeps a stream waiting.
 type Monitor struct {
 	start time.Duration // on clock
 
-	mu     sync.Mutex
-	stages []*stage
+	mu      sync.Mutex
+	stages  []*stage
+	running map[uint64][]loop // by goroutine, the outermost first; of stages that are looked at
 }
 
 // NewMonitor returns a monitor without stages.
@@ -58,81 +63,70 @@ func (m *Monitor) stage(name string) *stage {
 	return s
 }
 
-// list returns the stages there are now.
-func (m *Monitor) list() []*stage {
+// list returns what is known of each stage now.
+func (m *Monitor) list() []node {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.stages)
+	stages := slices.Clone(m.stages)
+	below := resolve(stages)
+	nodes := make([]node, len(stages))
+	for i, s := range stages {
+		nodes[i].below, nodes[i].feeds = below[i], s.place.feeds
+	}
+	m.mu.Unlock()
+	for i, s := range stages {
+		c, running, idle := s.read()
+		nodes[i].stats = StageStats{s.name, c.pairs - c.errors, c.errors, c.up, c.down}
+		nodes[i].running, nodes[i].idle = running, idle
+	}
+	return nodes
 }
 
 // Snapshot returns the stages as they are now, source first.
 func (m *Monitor) Snapshot() []StageStats {
-	stages := m.list()
-	stats := make([]StageStats, len(stages))
-	for i, s := range stages {
-		stats[i], _ = s.stats()
+	nodes := m.list()
+	stats := make([]StageStats, len(nodes))
+	for i, n := range nodes {
+		stats[i] = n.stats
 	}
 	return stats
 }
 
-// stats returns the stage's counts, and how many loops over it are running.
-func (s *stage) stats() (StageStats, int) {
-	c, running := s.read()
-	return StageStats{s.name, c.pairs - c.errors, c.errors, c.up, c.down}, running
-}
-
 // Bottleneck returns the stage where most of the time goes, since the monitor's
-// beginning: the one for which the stage below waits, while the stage above is kept
-// waiting by it. It returns [Consumer] where that is the loop's body. ok is false while
-// there is not enough to say: nothing has run, or for less than a millisecond.
+// beginning: the one that the most work waits for. It returns [Consumer] where that is the
+// loop's body. ok is false while there is not enough to say: nothing has run, or for less
+// than a millisecond.
 //
-// Let w be the part of its time for which the stage below an observed one waits for it.
-// From the source down w grows; it leaps at the bottleneck, from "the stage above is kept
-// waiting" to "the stage below waits". So the share of a stage is its own w less that of
-// the stage above, and that of the consumer is what is left up to 1. In a chain without
-// concurrency these shares are exactly the parts of the time that the stages work.
+// Let w be the part of its time for which what is below an observed stage waits for it. A
+// wait counts as far as it is felt at the end: for no more than the w of any stage below. From the
+// source down it grows; it leaps at the bottleneck, from "the stage above is kept waiting" to
+// "the stage below waits". So the share of a stage is its own w less that of the stage above,
+// and that of the consumer is what is left up to 1. In a chain without concurrency these
+// shares are exactly the parts of the time that the stages work.
+//
+// Where several streams come together, the stage below waits only while it has nothing from
+// any of them. So the one with the least w counts as the stage above, and the others have no
+// share, however long each is waited for by itself: an idle source beside a busy one is
+// no bottleneck. A source is named only where all are waited for at once. A stream that has
+// ended counts as waited for. Where one stream holds up the others, as in [seq.MergeSorted], the
+// stage that they come together in is named: the times of its sources tell the rest.
 func (m *Monitor) Bottleneck() (stage string, ok bool) {
-	return bottleneck(m.Snapshot())
+	nodes := m.list()
+	return bottleneck(nodes)
 }
-
-// minWatched is how long a stage must have been watched to say something of it.
-const minWatched = time.Millisecond
 
 // bottleneck is where the share of the time is largest, the first of several.
-func bottleneck(stats []StageStats) (stage string, ok bool) {
+func bottleneck(nodes []node) (stage string, ok bool) {
 	largest := 0.0
-	for i, share := range shares(stats) {
+	for i, share := range shares(nodes) {
 		if share <= largest {
 			continue
 		}
 		largest, stage = share, Consumer
-		if i < len(stats) {
-			stage = stats[i].Name
+		if i < len(nodes) {
+			stage = nodes[i].stats.Name
 		}
 	}
 	return stage, largest > 0
-}
-
-// shares returns for each stage, and last for the consumer, which part of the time goes
-// there. It returns none while there is not enough to say.
-func shares(stats []StageStats) []float64 {
-	all := make([]float64, 0, len(stats)+1)
-	above, known := 0.0, false
-	for _, s := range stats {
-		total := s.WaitUp + s.WaitDown
-		if total < minWatched {
-			all = append(all, 0) // as if it were not there
-			continue
-		}
-		known = true
-		waits := float64(s.WaitUp) / float64(total)
-		all = append(all, max(0, waits-above))
-		above = waits
-	}
-	if !known {
-		return nil
-	}
-	return append(all, 1-above)
 }
 
 // state is what the page and other programs get as JSON.
@@ -145,22 +139,23 @@ type state struct {
 
 type stageState struct {
 	StageStats
-	Share   float64 `json:"share"`   // the stage's share of the time
-	Running int     `json:"running"` // loops over it that have not ended
+	Share   float64       `json:"share"`           // the stage's share of the time
+	Running int           `json:"running"`         // loops over it that have not ended
+	Idle    time.Duration `json:"idle"`            // since the last of them ended, where none runs, in ns
+	Below   int           `json:"below"`           // the index of the stage that pulls on it; -1: the consumer does
+	Feeds   bool          `json:"feeds,omitempty"` // it is the source of a fan, whose lanes stand beside it
 }
 
 // state returns the monitor's state as JSON.
 func (m *Monitor) state() []byte {
 	st := state{Elapsed: clock() - m.start, Stages: []stageState{}}
-	var stats []StageStats
-	for _, s := range m.list() {
-		now, running := s.stats()
-		stats = append(stats, now)
-		st.Stages = append(st.Stages, stageState{StageStats: now, Running: running})
+	nodes := m.list()
+	for _, n := range nodes {
+		st.Stages = append(st.Stages, stageState{StageStats: n.stats, Running: n.running, Idle: n.idle, Below: n.below, Feeds: n.feeds})
 	}
-	st.Bottleneck, _ = bottleneck(stats)
-	for i, share := range shares(stats) {
-		if i == len(stats) {
+	st.Bottleneck, _ = bottleneck(nodes)
+	for i, share := range shares(nodes) {
+		if i == len(nodes) {
 			st.Consumer = share
 			break
 		}

@@ -22,10 +22,12 @@ const pagePolicy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'u
 // request asks for it, by Accept: application/json or by ?format=json:
 //
 //	{"elapsed": 1500000000, "bottleneck": "call", "consumer": 0.01, "stages": [
-//	  {"name": "rows", "items": 120, "errors": 0, "waitUp": 30000000, "waitDown": 1470000000, "share": 0.02, "running": 1}, …]}
+//	  {"name": "rows", "items": 120, "errors": 0, "waitUp": 30000000, "waitDown": 1470000000,
+//	   "share": 0.02, "running": 1, "idle": 0, "below": 1}, …]}
 //
-// Times are in nanoseconds, counts and times are those since [NewMonitor], and shares lie
-// between 0 and 1; see [StageStats] and [Monitor.Bottleneck]. The names of stages and
+// Times are in nanoseconds, counts and times are those since [NewMonitor], shares lie
+// between 0 and 1, and below is the index of the stage that pulls on this one, -1 for the
+// consumer; see [StageStats] and [Monitor.Bottleneck]. The names of stages and
 // their numbers are shown to whoever may ask: mount it where your other debug pages are.
 func (m *Monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()

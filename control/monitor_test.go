@@ -95,25 +95,50 @@ func TestMonitorSaysNothingTooEarly(t *testing.T) {
 }
 
 func TestShares(t *testing.T) {
-	stats := func(waits ...float64) (all []StageStats) {
-		for _, w := range waits {
-			all = append(all, StageStats{WaitUp: time.Duration(w * float64(time.Hour)), WaitDown: time.Duration((1 - w) * float64(time.Hour))})
+	at := func(w float64, below int) node {
+		return node{below: below, stats: StageStats{WaitUp: time.Duration(w * float64(time.Hour)), WaitDown: time.Duration((1 - w) * float64(time.Hour))}}
+	}
+	chain := func(waits ...float64) (all []node) {
+		for i, w := range waits {
+			all = append(all, at(w, i+1))
 		}
+		all[len(all)-1].below = -1
 		return all
 	}
+	feeds := func(n node) node { n.feeds = true; return n }
+	gave := func(n node, items int64) node { n.stats.Items = items; return n }
+	ended := func(n node, idle time.Duration) node { n.idle = idle; return n }
 	for _, tt := range []struct {
-		stats []StageStats
+		name  string
+		nodes []node
 		want  string
 	}{
-		{stats(0.25), "[0.25 0.75]"},
-		{stats(0.25, 0.75), "[0.25 0.50 0.25]"},
-		{stats(0, 1, 1), "[0.00 1.00 0.00 0.00]"},
-		{stats(0.75, 0.25), "[0.75 0.00 0.75]"}, // a buffer between two that are nearly busy
-		{append(stats(0.5), StageStats{Name: "not run"}), "[0.50 0.00 0.50]"},
-		{[]StageStats{{Name: "not run"}}, "[]"},
+		{"one", chain(0.25), "[0.25 0.75]"},
+		{"two", chain(0.25, 0.75), "[0.25 0.50 0.25]"},
+		{"idle stages", chain(0, 1, 1), "[0.00 1.00 0.00 0.00]"},
+		{"a buffer between two that are nearly busy: what is not felt at the end does not count", chain(0.75, 0.25), "[0.25 0.00 0.75]"},
+		{"one that has not run", []node{at(0.5, 1), {below: -1}}, "[0.50 0.00 0.50]"},
+		{"none that has run", []node{{below: -1}}, "[]"},
+		{"a busy source and an idle one", []node{at(0.9999, 2), at(0.2, 2), at(0.9, -1)}, "[0.00 0.20 0.70 0.10]"},
+		{"in the other order", []node{at(0.2, 2), at(0.9999, 2), at(0.9, -1)}, "[0.20 0.00 0.70 0.10]"},
+		{"a slow consumer", []node{at(0.9999, 2), at(0.1, 2), at(0.1, -1)}, "[0.00 0.10 0.00 0.90]"},
+		{"all are idle", []node{at(0.99, 2), gave(at(0.98, 2), 5), at(0.98, -1)}, "[0.00 0.98 0.00 0.02]"},
+		{"about even: the one from which most comes", []node{gave(at(0.96, 2), 5), gave(at(0.98, 2), 500), at(0.98, -1)}, "[0.00 0.96 0.02 0.02]"},
+		{"about even: the first one", []node{gave(at(0.97, 2), 500), gave(at(0.96, 2), 501), at(0.98, -1)}, "[0.96 0.00 0.02 0.02]"},
+		{"without a stage behind", []node{at(0.99, -1), at(0.2, -1)}, "[0.00 0.20 0.80]"},
+		{"sources of two stages", []node{at(0.2, 1), at(0.6, 4), at(0.5, 3), at(0.9, 4), at(0.8, -1)}, "[0.20 0.40 0.00 0.00 0.20 0.20]"},
+		{"a merge in a merge", []node{at(0.9, 2), at(0.3, 2), at(0.5, 4), at(0.99, 4), at(0.8, -1)}, "[0.00 0.30 0.20 0.00 0.30 0.20]"},
+		{"one that has ended long ago", []node{ended(at(0.1, 2), 100*time.Hour), at(0.9, 2), at(0.9, -1)}, "[0.00 0.90 0.00 0.10]"},
+		{"both have ended", []node{ended(at(0.1, 2), 100*time.Hour), ended(at(0.9, 2), 100*time.Hour), ended(at(0.9, -1), 100*time.Hour)}, "[0.10 0.00 0.80 0.10]"},
+		{"a fan: slow lanes", []node{feeds(at(0.1, 2)), at(0.9, 2), at(0.95, -1)}, "[0.10 0.80 0.05 0.05]"},
+		{"a fan: an idle lane", []node{feeds(at(0.1, 3)), at(0.7, 3), at(0.999, 3), at(0.7, -1)}, "[0.10 0.60 0.00 0.00 0.30]"},
+		{"a fan: a slow source", []node{feeds(at(0.9, 3)), at(0.95, 3), at(0.95, 3), at(0.95, -1)}, "[0.90 0.05 0.00 0.00 0.05]"},
+		{"a fan whose lanes are not observed", []node{feeds(at(0.1, 1)), at(0.9, -1)}, "[0.10 0.80 0.10]"},
+		{"a lane of two", []node{feeds(at(0.1, 3)), at(0.4, 2), at(0.7, 3), at(0.8, -1)}, "[0.10 0.30 0.30 0.10 0.20]"},
+		{"a fan in a lane", []node{feeds(at(0.1, 4)), feeds(at(0.2, 3)), at(0.4, 3), at(0.7, 4), at(0.8, -1)}, "[0.10 0.10 0.20 0.30 0.10 0.20]"},
 	} {
-		if got := fmt.Sprintf("%.2f", shares(tt.stats)); got != tt.want {
-			t.Errorf("%v: %s, want %s", tt.stats, got, tt.want)
+		if got := fmt.Sprintf("%.2f", shares(tt.nodes)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }

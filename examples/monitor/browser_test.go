@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -312,4 +313,18 @@ func TestPageWhenTheProgramIsGone(t *testing.T) {
 	until(t, ctx, status+` === "no answer from the program"`)
 	s.down.Store(false)
 	until(t, ctx, status+` === "live"`)
+}
+
+// The page makes of the numbers what the Monitor makes of them: of sources that come
+// together the one counts that is waited for least.
+func TestPageSharesBehindAJoin(t *testing.T) {
+	ctx := browse(t, newSite(t))
+	got := eval[[]float64](t, ctx, `shares(grown(null, {stages: [
+		{name: "ticks", items: 1, errors: 0, waitUp: 1000e6, waitDown: 0, idle: 0, below: 2},
+		{name: "channel", items: 500, errors: 0, waitUp: 250e6, waitDown: 750e6, idle: 0, below: 2},
+		{name: "call", items: 500, errors: 0, waitUp: 750e6, waitDown: 250e6, idle: 0, below: -1},
+	]}, 1000e6)).map(s => s.share)`)
+	if want := []float64{0, 0.25, 0.5, 0.25}; !slices.Equal(got, want) {
+		t.Errorf("shares %v, want %v", got, want)
+	}
 }
