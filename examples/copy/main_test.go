@@ -37,8 +37,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const rows = 27_000
-
 // A process is one run of the program.
 type process struct {
 	cmd    *exec.Cmd
@@ -49,7 +47,7 @@ type process struct {
 func launch(t *testing.T, folder string, args ...string) *process {
 	t.Helper()
 	p := new(process)
-	p.cmd = exec.Command(os.Args[0], append([]string{"-rows", fmt.Sprint(rows), "-batch", "300", "-lease", "200ms"}, args...)...)
+	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Dir = folder
 	p.cmd.Env = append(os.Environ(), beProgram+"=1")
 	p.cmd.Stderr = &p.stderr
@@ -100,7 +98,7 @@ func TestKilled(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		folder := t.TempDir()
 		target := filepath.Join(folder, "target.db")
-		testKilled(t, 4, folder, target, "-to", target)
+		testKilled(t, 27_000, 4, folder, target, "-to", target)
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		dsn := postgres(t)
@@ -109,19 +107,20 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer source.Close()
-		if err := makeOrders(t.Context(), source, rows); err != nil {
+		if err := makeOrders(t.Context(), source, 27_000); err != nil {
 			t.Fatal(err)
 		}
-		testKilled(t, 4, t.TempDir(), dsn, "-from", dsn, "-to", dsn)
+		testKilled(t, 27_000, 4, t.TempDir(), dsn, "-from", dsn, "-to", dsn)
 	})
 	t.Run("MariaDB", func(t *testing.T) {
 		dsn := mariaDB(t)
-		testKilled(t, 2, t.TempDir(), dsn, "-to", dsn) // from a demo
+		testKilled(t, 9_000, 2, t.TempDir(), dsn, "-to", dsn) // from a demo
 	})
 }
 
-func testKilled(t *testing.T, kills int, folder, target string, args ...string) {
+func testKilled(t *testing.T, rows, kills int, folder, target string, args ...string) {
 	t.Parallel()
+	args = append(args, "-rows", fmt.Sprint(rows), "-batch", "300", "-lease", "200ms")
 	slow := append([]string{"-rate", "30000"}, args...) // time enough to be killed in
 	p := launch(t, folder, slow...)
 	time.Sleep(mathrand.N(150 * time.Millisecond)) // anywhere, also while the tables are made
@@ -168,7 +167,7 @@ func waitForMore(t *testing.T, target string, copied int) int {
 	}
 	defer db.Close()
 	store := sqlstore.New(db.DB, db.dialect)
-	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(5 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(20 * time.Millisecond) {
 		record, err := cursor.Inspect(t.Context(), store, "copy orders")
 		if err != nil {
 			t.Fatal(err)

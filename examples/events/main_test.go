@@ -157,6 +157,7 @@ func (w *world) push() {
 			}
 			time.Sleep(5 * time.Millisecond) // it is down
 		}
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 
@@ -214,7 +215,7 @@ func (db table) job(t *testing.T) (at positions, items int) {
 // waitFor waits until the record has it.
 func (db table) waitFor(t *testing.T, has func(at positions, items int) bool) {
 	t.Helper()
-	for since := time.Now(); !has(db.job(t)); time.Sleep(10 * time.Millisecond) {
+	for since := time.Now(); !has(db.job(t)); time.Sleep(20 * time.Millisecond) {
 		if time.Since(since) > time.Minute {
 			at, items := db.job(t)
 			t.Fatalf("after a minute: %+v, %d items", at, items)

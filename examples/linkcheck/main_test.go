@@ -216,7 +216,7 @@ func waitForMore(t *testing.T, folder string, checked int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(5 * time.Millisecond) {
 		record, err := cursor.Inspect(t.Context(), store, "linkcheck")
 		if err != nil {
 			t.Fatal(err)
