@@ -175,7 +175,8 @@ func (f *fleet) stop() error {
 	var err error
 	for _, p := range all {
 		p.ended.Join()
-		if p.err != nil && terminate != os.Kill {
+		// One that has just been started does not listen yet, and ends by the signal itself.
+		if p.err != nil && terminate != os.Kill && p.err.Error() != "signal: "+terminate.String() {
 			err = errors.Join(err, fmt.Errorf("fleet: worker %d: %w", p.cmd.Process.Pid, p.err))
 		}
 	}

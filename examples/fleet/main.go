@@ -89,8 +89,8 @@ func parse(out io.Writer, args []string) (c config, err error) {
 	flags.IntVar(&c.Concurrency, "concurrency", 2, "ranges at once in each worker")
 	flags.DurationVar(&c.Slice, "slice", time.Second, "how long a worker is at a range before it takes another one")
 	flags.DurationVar(&c.Lease, "lease", 3*time.Second, "how long the range of a dead worker stays taken")
-	flags.DurationVar(&c.Kill, "kill", 0, "kill a random worker (SIGKILL) and start another, so often; 0 means never")
-	flags.DurationVar(&c.Freeze, "freeze", 0, "suspend a random worker (SIGSTOP) for twice the lease, so often; 0 means never")
+	flags.DurationVar(&c.Kill, "kill", 0, "kill a random worker (SIGKILL) and start another, so often, but not twice without a commit in between; 0 means never")
+	flags.DurationVar(&c.Freeze, "freeze", 0, "suspend a random worker (SIGSTOP) for twice the lease, so often, but not twice without a commit in between; 0 means never")
 	flags.BoolVar(&c.Keep, "keep", false, "keep the schema and the parts")
 	if err := flags.Parse(args); err != nil {
 		return c, err

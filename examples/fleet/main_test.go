@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 //	FLEET_TEST='-rows 5000000 -ranges 64 -workers 8 -slice 500ms -lease 2s -kill 1s -freeze 5s'
 //
 // the one that it is meant for. There must be enough rows for a kill.
-var scale = "-rows 150000 -ranges 16 -workers 4 -slice 100ms -lease 500ms -kill 400ms -freeze 1s"
+var scale = "-rows 60000 -ranges 8 -workers 3 -slice 100ms -lease 500ms -kill 400ms -freeze 1s"
 
 func dsn(t *testing.T) string {
 	t.Helper()
@@ -113,6 +114,20 @@ func TestAFleetWhoseWorkersAreKilledEndsWhole(t *testing.T) {
 	}
 	if schemas(t, dsn, c.Schema) != 0 {
 		t.Error("the schema is left")
+	}
+}
+
+// A worker that has just been started ends by the signal before it listens to it, which is
+// no failure.
+func TestAWorkerThatHasNotBegunIsStopped(t *testing.T) {
+	for range 10 {
+		workers, err := newFleet(t.Context(), config{DSN: dsn(t)})
+		if err == nil {
+			err = workers.start()
+		}
+		if err = errors.Join(err, workers.stop()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

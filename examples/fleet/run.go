@@ -84,6 +84,8 @@ func (p *place) watch(ctx context.Context, out io.Writer, workers *fleet) error 
 	var said, answered = time.Time{}, time.Now()
 	var rows int64 // when it last got on
 	deaths := 0    // until then
+	// On a slow machine a worker that is killed so often may never come to its first commit.
+	var atKill, atFreeze int64 = -1, -1
 	for {
 		if err := workers.fill(p.Workers); err != nil {
 			return err
@@ -92,10 +94,16 @@ func (p *place) watch(ctx context.Context, out io.Writer, workers *fleet) error 
 		case <-ctx.Done():
 			return errors.New("fleet: interrupted; what was committed stays")
 		case <-kill:
-			workers.kill()
+			if rows > atKill {
+				workers.kill()
+				atKill = rows
+			}
 			continue
 		case <-freeze:
-			workers.freeze(2 * p.Lease)
+			if rows > atFreeze {
+				workers.freeze(2 * p.Lease)
+				atFreeze = rows
+			}
 			continue
 		case <-tick.C:
 		}
