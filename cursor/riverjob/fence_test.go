@@ -18,13 +18,18 @@ import (
 // steal is what another worker does when the lease of a range has run out.
 func (p *place) steal(t *testing.T, job string, number int) *cursor.Checkpoint[int64] {
 	t.Helper()
-	exec(t, p.pool, "UPDATE pipeline_checkpoints SET lease_until = 1 WHERE job = '"+riverjob.CheckpointName(job, number)+"'")
-	c, err := cursor.Open[int64](context.Background(), p.Checkpoints(), riverjob.CheckpointName(job, number),
-		cursor.Attach("part", nothing{}))
-	if err != nil {
-		t.Fatal(err)
+	for {
+		exec(t, p.pool, "UPDATE pipeline_checkpoints SET lease_until = 1 WHERE job = '"+riverjob.CheckpointName(job, number)+"'")
+		c, err := cursor.Open[int64](context.Background(), p.Checkpoints(), riverjob.CheckpointName(job, number),
+			cursor.Attach("part", nothing{}))
+		if errors.Is(err, cursor.ErrLocked) {
+			continue // it was renewed in between
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
 	}
-	return c
 }
 
 // nothing is a participant in the place of a part.

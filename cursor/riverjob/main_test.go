@@ -138,7 +138,7 @@ func (p *place) client(t testing.TB, w *riverjob.Worker, change ...func(*river.C
 		cfg.Workers = river.NewWorkers()
 		river.AddWorker(cfg.Workers, w)
 		cfg.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}}
-		cfg.FetchCooldown, cfg.FetchPollInterval = time.Millisecond, 20*time.Millisecond
+		cfg.FetchCooldown, cfg.FetchPollInterval = 5*time.Millisecond, 40*time.Millisecond
 		cfg.RetryPolicy = quickly{}
 		cfg.TestOnly = true
 	}
@@ -171,12 +171,12 @@ func start(t testing.TB, w *riverjob.Worker, client *riverjob.Client) (stop func
 // until waits until the database says so. It polls: the database has no fake clock.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute) // far from what it takes, also on a busy machine
 	for !done() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within a minute", what)
+			t.Fatalf("%s: not within three minutes", what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	osexec "os/exec"
@@ -41,6 +42,11 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Println("end:", err)
 		os.Exit(0)
+	}
+	// Parallel tests mostly wait: for slices, for leases, for commits.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
