@@ -25,9 +25,10 @@ func Observe[T any](m *Monitor, name string, in iter.Seq2[T, error]) iter.Seq2[T
 	needStream("Observe", in)
 	s := m.stage(name)
 	return func(yield func(T, error) bool) {
-		w := s.begin()
+		w := new(watch)
+		defer m.enter(s, w)() // takes its time, which is nobody's wait
+		s.begin(w)
 		defer s.end(w)
-		defer m.enter(s, w)()
 		for v, err := range in {
 			w.arrived(err != nil)
 			if !yield(v, err) || isFinal(err) {
@@ -66,12 +67,11 @@ func (c *counts) add(d counts) {
 }
 
 // begin starts to watch one loop.
-func (s *stage) begin() *watch {
-	w := &watch{start: clock()}
+func (s *stage) begin(w *watch) {
+	w.start = clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loops[w] = struct{}{}
-	return w
 }
 
 // end adds a loop that has ended to the past.
