@@ -31,8 +31,8 @@ type Limits[T any] struct {
 // Batches hands over batches of items, each as soon as one of the limits is reached.
 // [Window] is Batches with Items and Wait, [Debounce] with Items and Quiet, and all
 // that is said there holds: no batch is empty; an item error passes at once and does
-// not cut a batch; at the end of in, at its final error and at the end of ctx what is
-// collected is handed over first; and while the loop's body runs nothing can be.
+// not cut a batch; at the end of in, at its final error, at the end of ctx and at what a
+// graceful stop left undone what is collected is handed over first; and while the loop's body runs nothing can be.
 //
 // Meanwhile the source goes on until the batch is full by number or weight, or closed
 // by Last, and then stops. Where neither Items nor Weight is set it also stops with the

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -281,10 +282,14 @@ func (c *collector[T]) fail(err error) bool {
 	if c.keep != nil && c.size.Load() > 0 {
 		return c.put(c.keep(err))
 	}
+	undone := errors.Is(err, seq.ErrStopped)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return false
+	}
+	if undone && c.size.Load() > 0 {
+		c.close() // what came before is done, and comes before
 	}
 	c.failed, c.waiting = err, false
 	c.wake()

@@ -29,6 +29,9 @@ import (
 // that were gathered come first. At the end of ctx its error is yielded at once,
 // even while fetch or in block, and items still held are dropped.
 //
+// After a graceful stop ([seq.WithStop]) no fetch begins: the items of a batch that has not
+// been asked for come out as ItemErrors that are [seq.ErrStopped].
+//
 // key and merge run in the goroutine of the loop. Lookup panics if n is less than
 // 1, maxWait is not positive, or in, key, fetch or merge is nil.
 //
@@ -48,7 +51,7 @@ func Lookup[T any, K comparable, V, U any](ctx context.Context, in iter.Seq2[T, 
 	return func(yield func(U, error) bool) {
 		l := &lookup[T, K, V, U]{ctx: ctx, key: key, fetch: fetch, merge: merge, yield: yield}
 		var cancel context.CancelFunc
-		l.fetchCtx, cancel = context.WithCancel(ctx)
+		l.fetchCtx, cancel = context.WithCancel(seq.WithStop(ctx, nil)) // a fetch that has begun finishes
 		defer func() {
 			cancel()
 			if l.fetching != nil {
@@ -98,6 +101,9 @@ type lookup[T any, K comparable, V, U any] struct {
 // handle fetches for one batch and yields what comes of it. It reports whether
 // the loop goes on.
 func (l *lookup[T, K, V, U]) handle(held []pair[T]) bool {
+	if why := seq.Stopped(l.ctx); why != nil {
+		return l.refuse(held, why)
+	}
 	keys := make([]K, len(held))
 	var wanted []K
 	for i, p := range held {
@@ -119,6 +125,22 @@ func (l *lookup[T, K, V, U]) handle(held []pair[T]) bool {
 			continue
 		}
 		if l.cut() || !l.yield(out, err) {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse yields the error of each item, for which no fetch begins. It reports whether the
+// loop goes on.
+func (l *lookup[T, K, V, U]) refuse(held []pair[T], why error) bool {
+	var none U
+	for _, p := range held {
+		err := p.err
+		if err == nil {
+			err = &seq.ItemError{Item: p.item, Err: why}
+		}
+		if l.cut() || !l.yield(none, err) {
 			return false
 		}
 	}

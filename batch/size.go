@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"errors"
 	"iter"
 
 	"example.com/pipeline/seq"
@@ -8,8 +9,9 @@ import (
 
 // Size hands over batches of n items; only the last one may be smaller. An item
 // error passes at once, ahead of the items that are being collected, and does
-// not cut their batch. At the end of in and at its final error the batch that is
-// being collected comes first.
+// not cut their batch. At the end of in, at its final error and at an error that Is
+// [seq.ErrStopped] the batch that is being collected comes first: behind an item that a
+// graceful stop left undone, what is done could not be counted as such any more.
 //
 // Nothing bounds how long Size holds an item while in is idle; [Window] does.
 //
@@ -29,8 +31,12 @@ func Size[T any](in iter.Seq2[T, error], n int) iter.Seq2[[]T, error] {
 		for v, err := range in {
 			if err != nil {
 				final := !seq.IsItemError(err)
-				if final && len(batch) > 0 && !yield(batch, nil) {
-					return
+				if len(batch) > 0 && (final || errors.Is(err, seq.ErrStopped)) {
+					full := batch
+					batch, last = nil, len(full)
+					if !yield(full, nil) {
+						return
+					}
 				}
 				if !yield(nil, err) || final {
 					return

@@ -12,9 +12,10 @@ import (
 // The clock of a batch starts when its first item comes from in; an idle source
 // costs nothing, and no batch is ever empty. An item error passes at once, ahead
 // of the items that are being collected, and does not cut their batch. At the
-// end of in, at its final error and at the end of ctx the batch that is being
-// collected is handed over first, then the error, if there is one. A panic of
-// the source passes on at once and drops it.
+// end of in, at its final error, at the end of ctx and at an item error that Is
+// [example.com/pipeline/seq.ErrStopped] the batch that is being collected is handed over first, then the error,
+// if there is one: behind an item that a graceful stop left undone, what is done could not
+// be counted as such any more. A panic of the source passes on at once and drops it.
 //
 // While the loop's body runs nothing can be handed over, so maxWait bounds the
 // age of an item only while the loop waits for the next batch. Meanwhile the
