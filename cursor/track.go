@@ -51,6 +51,9 @@ func (e Every) withDefaults() Every {
 // CopyFrom(P) on its pointer, as keyset.Key has, is copied for that, so that in may use
 // its memory again.
 //
+// Where several sources are merged, a position is a struct with a field for each: how far
+// every one of them is. seq.Scan carries it along with the items, see the example Merged.
+//
 // Items must come in the order of their positions, as they do through every
 // stage that keeps the order. An item error that the consumer passes over does not
 // move the position by itself; the next item that is consumed does, and covers
