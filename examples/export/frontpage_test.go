@@ -53,7 +53,8 @@ func TestFrontPage(t *testing.T) {
 	same(t, "what the runs say", figureless(got), figureless(want))
 
 	whole := t.TempDir()
-	mustRun(t, whole, exitDone, "done")
+	demo := filepath.Join(dir, ".pipeline-state", "demo-1000000.db")
+	mustRun(t, whole, exitDone, "done: 1,000,000 rows", "-dsn="+demo, "-table=orders")
 	if out, err := exec.Command("cmp", filepath.Join(dir, "orders.csv"), filepath.Join(whole, "orders.csv")).CombinedOutput(); err != nil {
 		t.Errorf("the file is not that of one run: %s", out)
 	}

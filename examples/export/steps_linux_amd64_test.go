@@ -64,7 +64,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			mustRun(t, dir, exitDone, "done: 200 rows", args...)
 			want := rawFiles(t, dir, kind.files)
 			first, stride := 1+rand.N(3), 3
-			if os.Getenv("EXPORT_KILLS") != "" {
+			if thorough() {
 				first, stride = 1, 1
 			}
 			met := map[string]int{}
