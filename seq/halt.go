@@ -44,6 +44,21 @@ func (o *ordered[T, U]) hire(work func()) {
 	})
 }
 
+// mayCall reports why a call may not begin; where it may it is counted, until called.
+// Both are for stages with a halt.
+func (g *group) mayCall() (why error) {
+	if g.scope == nil {
+		return g.halt()
+	}
+	g.scope.beginCall() // before the question: whoever leaves the scope sees it
+	if why = g.halt(); why != nil {
+		g.scope.endCall()
+	}
+	return why
+}
+
+func (g *group) called() { g.scope.endCall() }
+
 // nudge wakes the consumer where there is no worker for the item that has come.
 func (o *ordered[T, U]) nudge() {
 	if o.halt != nil && o.live.Load() == 0 {

@@ -138,16 +138,19 @@ func (k *keyed[T, U, K]) work() {
 		r, ok = k.claim()
 		return ok
 	}
-	halt := k.halt
+	asks := k.halt != nil
 	for ok := k.next(true, claim); ok && k.group.ctx.Err() == nil; ok = k.next(false, claim) {
-		if halt != nil {
-			if why := halt(); why != nil {
+		if asks {
+			if why := k.mayCall(); why != nil {
 				k.drop(r, why)
 				return
 			}
 		}
 		c := k.ring.table(r.pos).at(r.pos)
 		v, err := k.fn(k.group.ctx, c.v.item)
+		if asks {
+			k.called()
+		}
 		if err == nil {
 			c.v.v = v
 		} else {

@@ -111,16 +111,19 @@ func (o *ordered[T, U]) work() {
 		pos, ok = o.claim(&t)
 		return ok
 	}
-	halt := o.halt
+	asks := o.halt != nil
 	for ok := o.next(true, claim); ok && o.group.ctx.Err() == nil; {
 		c := t.at(pos)
-		if halt != nil {
-			if why := halt(); why != nil {
+		if asks {
+			if why := o.mayCall(); why != nil {
 				o.refuse(c, pos, why)
 				return
 			}
 		}
 		v, err := o.fn(o.group.ctx, c.v.item)
+		if asks {
+			o.called()
+		}
 		if err == nil {
 			c.v.v = v
 		} else {

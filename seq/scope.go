@@ -23,6 +23,9 @@ import (
 // Lanes of a [Branch], [Broadcast] or [Fork] whose callbacks wait for their context
 // need a Scope around the whole.
 //
+// After a graceful stop ([WithStop]) a consumer that leaves does not cut calls of fn that
+// the stages inside have in flight: the context ends when they have returned.
+//
 // Ends: with the stream that build returns, at a final error, or when ctx ends.
 // Owns: no goroutine.
 // Reads ahead: nothing of its own.
@@ -51,8 +54,12 @@ func Scope[T any](ctx context.Context, build func(context.Context) iter.Seq2[T, 
 			// Deferred here, not above: when the body panics, the stages inside wait for
 			// their source while this frame's caller unwinds, so the source must know first.
 			ended = true
+			graceful := false
 			defer func() {
-				if ended {
+				switch {
+				case graceful:
+					end.leave()
+				case ended:
 					end.cancel()
 				}
 			}()
@@ -61,6 +68,7 @@ func Scope[T any](ctx context.Context, build func(context.Context) iter.Seq2[T, 
 				return false
 			}
 			ended = !yield(v, err) || err != nil && !IsItemError(err)
+			graceful = ended && Stopped(ctx) != nil
 			return !ended
 		})
 		if ended {
@@ -81,6 +89,9 @@ type scopeEnd struct {
 	cancel context.CancelFunc
 	failed atomic.Bool // a panic or Goexit inside has ended it
 	outer  *scopeEnd   // of the Scope around it, or nil
+
+	calls atomic.Int64 // in flight inside, of stages that can be stopped gracefully
+	left  atomic.Bool  // it ends with the last of them
 }
 
 // scopeKey is the key of the innermost *scopeEnd in a context.
@@ -107,6 +118,30 @@ func (end *scopeEnd) fail() {
 			defer func() { _ = recover() }() // of a method of a foreign ctx: the first panic counts
 			end.cancel()
 		}()
+	}
+}
+
+// leave ends the scope when no call is in flight inside. No other may begin by then.
+func (end *scopeEnd) leave() {
+	end.left.Store(true)
+	if end.calls.Load() == 0 {
+		end.cancel()
+	}
+}
+
+// beginCall counts a call in the scope and all around it.
+func (end *scopeEnd) beginCall() {
+	for ; end != nil; end = end.outer {
+		end.calls.Add(1)
+	}
+}
+
+// endCall takes beginCall back. After a panic, which has ended the scopes, it is not called.
+func (end *scopeEnd) endCall() {
+	for ; end != nil; end = end.outer {
+		if end.calls.Add(-1) == 0 && end.left.Load() {
+			end.cancel()
+		}
 	}
 }
 

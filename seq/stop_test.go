@@ -257,7 +257,7 @@ func TestStopAndLeave(t *testing.T) {
 					return func(ctx context.Context, v int) (int, error) {
 						begun.Add(1)
 						select {
-						case <-time.After(took):
+						case <-time.After(took + time.Duration(v%4)*ms): // not all at one moment
 							finished.Add(1)
 							return v, nil
 						case <-ctx.Done():
@@ -267,9 +267,9 @@ func TestStopAndLeave(t *testing.T) {
 				}
 				ctx, at := stop.in(t.Context()), time.Now()
 				first := s.stage(ctx, upTo(1<<40, nil), 4, 64, call(100*ms))
-				time.AfterFunc(250*ms, stop.stop)
+				time.AfterFunc(210*ms, stop.stop) // calls of the first stage are in flight, and the second has a backlog
 				var final error
-				for _, err := range s.stage(ctx, first, 2, 64, call(10*ms)) {
+				for _, err := range s.stage(ctx, first, 2, 64, call(40*ms)) {
 					if final = err; err != nil {
 						break
 					}
@@ -277,7 +277,7 @@ func TestStopAndLeave(t *testing.T) {
 				if !errors.Is(final, seq.ErrStopped) || begun.Load() != finished.Load() {
 					t.Errorf("%v: %d begun, %d finished", final, begun.Load(), finished.Load())
 				}
-				if took := time.Since(at); took > 300*ms {
+				if took := time.Since(at); took < 300*ms || took > 320*ms {
 					t.Errorf("the loop took %v", took)
 				}
 			})
@@ -462,4 +462,61 @@ func ExampleStopped() {
 	// Output:
 	// <nil>
 	// seq: stopped before this item was begun
+}
+
+// Inside a Scope, too, a consumer that leaves cuts no call off, not even those of a stage
+// further up; and the source, which waits for the Scope to end, is freed after them.
+func TestStopAndLeaveAScope(t *testing.T) {
+	const ms = time.Millisecond
+	for name, s := range asking {
+		if s.flat || name == "Fork" {
+			continue
+		}
+		for _, nested := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, nested=%t", name, nested), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var stop stopper
+					var begun, finished atomic.Int32
+					call := func(took time.Duration) mapper {
+						return func(ctx context.Context, v int) (int, error) {
+							begun.Add(1)
+							select {
+							case <-time.After(took + time.Duration(v%4)*ms): // not all at one moment
+								finished.Add(1)
+								return v, nil
+							case <-ctx.Done():
+								return 0, ctx.Err()
+							}
+						}
+					}
+					ctx, at := stop.in(t.Context()), time.Now()
+					pipeline := func(ctx context.Context) ints {
+						source := func(yield func(int, error) bool) {
+							for i := 0; i < 12 && yield(i, nil); i++ {
+							}
+							<-ctx.Done()
+						}
+						return s.stage(ctx, s.stage(ctx, source, 4, 64, call(100*ms)), 2, 64, call(40*ms))
+					}
+					build := pipeline
+					if nested {
+						build = func(ctx context.Context) ints { return seq.Scope(ctx, pipeline) }
+					}
+					time.AfterFunc(210*ms, stop.stop) // calls of the first stage are in flight, and the second has a backlog
+					var final error
+					for _, err := range seq.Scope(ctx, build) {
+						if final = err; err != nil {
+							break
+						}
+					}
+					if !errors.Is(final, seq.ErrStopped) || begun.Load() != finished.Load() {
+						t.Errorf("%v: %d begun, %d finished", final, begun.Load(), finished.Load())
+					}
+					if took := time.Since(at); took < 300*ms || took > 320*ms {
+						t.Errorf("the loop took %v", took)
+					}
+				})
+			})
+		}
+	}
 }

@@ -52,15 +52,18 @@ func (u *unordered[T, U]) work() {
 		item, ok = u.jobs.take(&t)
 		return ok
 	}
-	halt := u.halt
+	asks := u.halt != nil
 	for ok := u.next(true, claim); ok && u.group.ctx.Err() == nil; {
-		if halt != nil {
-			if why := halt(); why != nil {
+		if asks {
+			if why := u.mayCall(); why != nil {
 				u.place(notBegun(item, why))
 				return
 			}
 		}
 		v, err := u.fn(u.group.ctx, item)
+		if asks {
+			u.called()
+		}
 		pos := u.placed.Add(1) - 1 // this and the next lines are place, without a call
 		c := u.ring.table(pos).at(pos)
 		if err == nil {
