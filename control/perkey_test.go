@@ -190,37 +190,41 @@ func TestPerKeyRandomSchedules(t *testing.T) {
 			pick := func(n int) time.Duration { return time.Duration(rnd.IntN(n)) * ms }
 			var mu sync.Mutex
 			type state struct {
-				made  int
-				calls int
-				last  time.Time // end of a call
+				set   *int // of policies that is at work
+				calls int  // in it
+				last  time.Time
 			}
 			states := make([]state, keys)
 			takes := make([]time.Duration, 60)
 			for i := range takes {
 				takes[i] = pick(8)
 			}
+			var running atomic.Int32
 			call := PerKey(func(_ context.Context, v int) (int, error) {
-				st := &states[v%keys]
-				mu.Lock()
-				if st.calls++; st.calls > 1 {
-					t.Errorf("two calls of key %d at once", v%keys)
+				if n := running.Add(1); int(n) > kept {
+					t.Errorf("%d keys at once", n)
 				}
-				mu.Unlock()
 				time.Sleep(takes[v])
-				mu.Lock()
-				st.calls--
-				st.last = time.Now()
-				mu.Unlock()
+				running.Add(-1)
 				return v, nil
 			}, func(v int) int { return v % keys }, func(k int) []Policy {
-				mu.Lock()
-				defer mu.Unlock()
-				st := &states[k]
-				if st.calls > 0 || !st.last.IsZero() && time.Since(st.last) < idle {
-					t.Errorf("key %d was forgotten after %v", k, time.Since(st.last))
-				}
-				st.made++
-				return []Policy{NewInFlight(1)}
+				st, set := &states[k], new(int)
+				return []Policy{policyFunc(func(ctx context.Context, op func(context.Context) error) error {
+					mu.Lock()
+					if st.set != nil && st.set != set && (st.calls > 0 || time.Since(st.last) < idle) {
+						t.Errorf("key %d was forgotten with %d calls, %v after the last one", k, st.calls, time.Since(st.last))
+					}
+					st.set = set
+					st.calls++
+					mu.Unlock()
+					defer func() {
+						mu.Lock()
+						st.calls--
+						st.last = time.Now()
+						mu.Unlock()
+					}()
+					return op(ctx)
+				}), NewInFlight(1)}
 			}, PerKeyConfig{Keys: kept, Idle: idle})
 			var wg sync.WaitGroup
 			for v := range takes {

@@ -37,6 +37,15 @@
 // An item is consumed when the loop comes back for the next one. The item in hand at
 // a break, a return, a panic or an error is not, and comes again.
 //
+// # To stop gracefully
+//
+// A program that is asked to stop, by Ctrl-C or SIGTERM, passes a context that says so: that of
+// control.Interruptible, or of seq.WithStop. Then calls in flight finish, none begins,
+// and the loop of [Track] ends without an error at the first item that is not done, with
+// everything before it committed. Whatever else had been read ahead is read again by the next
+// run. [Checkpoint.Finish] returns an error then, since the end of that loop need not be
+// the end of the job.
+//
 // # Memory
 //
 // [Pages] reads a page whole and hands its items over one by one. With

@@ -252,3 +252,25 @@ func open(t *testing.T, store cursor.Store, job string) *cursor.Checkpoint[int] 
 	}
 	return c
 }
+
+// A graceful stop ends the wait for another runner, too.
+func TestWaitForIsStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := cursor.NewMemStore()
+		first := open(t, store, "job")
+		defer first.Close()
+		var stopped atomic.Bool
+		ctx := seq.WithStop(t.Context(), func() error {
+			if stopped.Load() {
+				return seq.ErrStopped
+			}
+			return nil
+		})
+		time.AfterFunc(10*time.Second, func() { stopped.Store(true) })
+		begin := time.Now()
+		_, err := cursor.Open[int](ctx, store, "job", cursor.WaitFor(time.Hour, nil))
+		if took := time.Since(begin); !errors.Is(err, seq.ErrStopped) || !errors.Is(err, cursor.ErrLocked) || took < 10*time.Second || took > 11*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}

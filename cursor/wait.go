@@ -23,7 +23,8 @@ type waitOption struct {
 
 // WaitFor lets [Open] wait for a job, or an output, that another runner holds, for d at most;
 // then it returns [ErrLocked]. Without this option, and with 0, it does not wait. The end of
-// Open's ctx ends the waiting at once.
+// Open's ctx ends the waiting at once, and a graceful stop ([seq.Stopped]) within a second,
+// with an error that Is [seq.ErrStopped], too.
 //
 // A runner that was killed holds its job until its lease ends, where the store is package
 // sqlstore: 30 s unless LeaseFor says otherwise, so that a d of a little more than that gets
@@ -50,6 +51,9 @@ func (w waitOption) open(ctx context.Context, job string, try func() (*checkpoin
 		left := w.d - time.Since(begin)
 		if err == nil || !errors.Is(err, ErrLocked) || left <= 0 {
 			return c, err
+		}
+		if why := seq.Stopped(ctx); why != nil {
+			return nil, fmt.Errorf("%w; %w", why, err)
 		}
 		held := lockedError(job, err)
 		if w.waiting != nil && (held.Job != told.Job || held.Output != told.Output || held.Holder != told.Holder) {
