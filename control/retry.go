@@ -53,7 +53,8 @@ type Retry struct {
 	// same gate is among the policies inside of it.
 	Pause *Gate
 
-	// OnRetry, if set, is called before each sleep.
+	// OnRetry, if set, is called before each sleep, also before one that ends at once since
+	// a gate has been stopped.
 	OnRetry func(RetryEvent)
 }
 
@@ -126,9 +127,6 @@ func (r *boundRetry) Do(ctx context.Context, op func(context.Context) error) err
 		if !again {
 			return so.gaveUp()
 		}
-		if r.isStopped(ctx) {
-			return so.interrupted(ErrStopped)
-		}
 		if r.OnRetry != nil {
 			r.OnRetry(RetryEvent{Attempt: so.tries, Err: err, Sleep: d})
 		}
@@ -187,11 +185,6 @@ func (r *boundRetry) sleep(ctx context.Context, d time.Duration) error {
 		}
 	}
 	return waitEnded(ctx, r.gates...)
-}
-
-// isStopped reports whether one of the gates that end the retry has been stopped.
-func (r *boundRetry) isStopped(ctx context.Context) bool {
-	return anyStopped(r.gates) || anyStopped(gatesIn(ctx))
 }
 
 // soFar is what a retry has done so far.
