@@ -258,7 +258,7 @@ func TestColumnGrants(t *testing.T) {
 				}
 				exec(t, db.DB, "CREATE USER "+user, "GRANT SELECT (id, name) ON "+cfg.DBName+".t TO "+user, "GRANT SELECT (a) ON "+cfg.DBName+".u TO "+user)
 				t.Cleanup(func() { exec(t, db.DB, "DROP USER "+user) })
-				cfg.User = user
+				cfg.User, cfg.Passwd = user, ""
 				limited = database{openDB(t, "mysql", cfg.FormatDSN()), kind}
 			}
 			q, err := keyset.OpenTable(t.Context(), limited.DB, kind.dialect, "t", "id")
