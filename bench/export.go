@@ -119,13 +119,6 @@ func (b *bench) exportSystem(s system, dir string) (results []*result, err error
 			return results, err
 		}
 		results = append(results, growth)
-		formats, err := b.exportFormats(s, dir)
-		if err != nil {
-			return results, err
-		}
-		if formats != nil {
-			results = append(results, formats)
-		}
 	}
 	if b.scale < 1 {
 		return results, nil

@@ -31,9 +31,15 @@ var formatFlags = []struct {
 
 const plainCSV = "CSV"
 
-// exportFormats compares what examples/export writes with each other: one table, from
+// formatsPart compares what examples/export writes with each other: one table, from
 // SQLite.
-func (b *bench) exportFormats(s system, dir string) (*result, error) {
+func (b *bench) formatsPart() ([]*result, error) {
+	dir, err := os.MkdirTemp(b.temp, "formats")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	s := system{"sqlite", "SQLite", filepath.Join(dir, "bench.db"), ""}
 	program, err := b.exportProgram(dir)
 	if err != nil {
 		b.leftOut("the formats of the program examples/export, which cannot be built: %v", err)
@@ -68,14 +74,14 @@ func (b *bench) exportFormats(s system, dir string) (*result, error) {
 			return o, err
 		}})
 	}
-	result, err := b.run(table{
+	done, err := b.run(table{
 		id:    "export-formats",
 		title: fmt.Sprintf("The program examples/export: formats and compressions, %s rows from SQLite", thousands(float64(rows))),
 		about: "Each can be killed at any moment and gone on with. A compressed file has a member or frame of its own for each commit. The files are read back, and their lines counted.",
 		races: []race{r},
 		base:  plainCSV,
 	})
-	return result, errors.Join(err, s.drop(name))
+	return []*result{done}, errors.Join(err, s.drop(name))
 }
 
 // countLines reads a file back.

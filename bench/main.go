@@ -36,6 +36,7 @@ var parts = []part{
 	{"rate", (*bench).ratePart},
 	{"latency", (*bench).latencyPart},
 	{"limits", (*bench).limitsPart},
+	{"formats", (*bench).formatsPart},
 	{"export", (*bench).exportPart}, // last: what is left of the time decides how much of it
 }
 
