@@ -96,7 +96,7 @@ func TestForgottenBufferByHand(t *testing.T) {
 // or not. Where every item is flushed there must be no error, and where there is one, bytes
 // of the item must be missing.
 func TestOverflowIsProof(t *testing.T) {
-	const rounds = 5000
+	const rounds = 1000
 	f, _ := unattached(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	size := func() int { // mostly about a multiple of the buffer

@@ -213,7 +213,7 @@ func TestDeathAtEveryStep(t *testing.T) {
 				e.dir = filepath.Join(t.TempDir(), "probe")
 				copyTree(t, died, e.dir)
 				for j, second := range moments(e.steps(t)) {
-					if n := i + j; n%2 > 0 || zip && n%8 > 0 {
+					if n := i + j; n%6 > 0 || zip && n%18 > 0 {
 						continue // each step has its turn; all pairs would take too long
 					}
 					e.dir = filepath.Join(t.TempDir(), "again")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strconv"
@@ -254,22 +255,23 @@ func (s *sheet) loop(ctx context.Context, pace loopPace, table *Table, body func
 }
 
 // eachFault runs check in each state of a page with a fault at each row, and with rows
-// made in each way.
+// made in different ways, of which each fault has one: another one each time.
 func eachFault(t *testing.T, check func(t *testing.T, s *sheet, pace loopPace, ctx context.Context, table *Table)) {
+	modes := []rowMode{{}, {reuse: true, lends: true}, {encoded: true, reuse: true, lends: true}}
+	from := rand.Int64N(int64(len(modes)))
 	for _, pace := range paces {
 		t.Run(pace.name, func(t *testing.T) {
 			t.Parallel()
-			for _, mode := range []rowMode{{}, {reuse: true, lends: true}, {encoded: true, reuse: true, lends: true}} {
-				for at := int64(1); at <= sheetRowsAll; at++ {
-					s := newSheet()
-					s.fault = at
-					s.use(t, pace, func(ctx context.Context, table *Table) {
-						mode.set(s, table)
-						check(t, s, pace, ctx, table)
-					})
-					if t.Failed() {
-						t.Fatalf("with a fault at row %d, %+v", at, mode)
-					}
+			for at := int64(1); at <= sheetRowsAll; at++ {
+				mode := modes[(from+at)%int64(len(modes))]
+				s := newSheet()
+				s.fault = at
+				s.use(t, pace, func(ctx context.Context, table *Table) {
+					mode.set(s, table)
+					check(t, s, pace, ctx, table)
+				})
+				if t.Failed() {
+					t.Fatalf("with a fault at row %d, %+v", at, mode)
 				}
 			}
 		})
