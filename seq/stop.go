@@ -22,9 +22,11 @@ var ErrStopped = errors.New("seq: stopped before this item was begun")
 //     item to a lane. What has begun finishes, and comes out as ever.
 //   - An item that was pulled and not begun comes out as an [*ItemError] that Is
 //     ErrStopped and the error of stopped: in its position where order is kept, and
-//     never before what the stage has begun is ready. No item is lost in silence.
+//     never before the calls that the stage has begun have returned. No item is lost in
+//     silence.
 //   - Where the consumer leaves meanwhile, calls in flight are not cancelled: they
-//     finish, and then the loop ends. The end of ctx cuts them, as ever.
+//     finish, and then the loop ends. The end of ctx cuts them, as ever. Streams of a flat
+//     map, which may have no end, are left as ever.
 //   - Nothing ends the source but its own end. So put a gate in front of it that ends it,
 //     or leave the loop; what is pulled until then is not begun either.
 //   - [Branch], [Broadcast], [Merge], [Buffer] and all synchronous stages pass on what
