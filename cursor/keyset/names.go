@@ -21,8 +21,7 @@ const (
 	identifier  = `(?:[\pL_][\pL\pN_$]*|` + quotedIdent + `|\[[^\]]+\])`
 )
 
-// They are compiled when they are needed: that takes milliseconds, which a program that
-// never reads a table need not spend.
+// The patterns of names.
 var (
 	plainName = pattern(`^\s*` + identifier + `\s*$`)
 	nameParts = pattern(identifier)
@@ -31,6 +30,8 @@ var (
 	qualified = pattern(`^\s*` + identifier + `(?:\.` + identifier + `)*\s*$`)
 )
 
+// pattern returns an expression that is compiled when it is needed first: together they take
+// milliseconds, which a program that never reads a table need not spend.
 func pattern(expression string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }

@@ -349,9 +349,6 @@ func TestOpenPageLost(t *testing.T) {
 func TestOpenPageEncode(t *testing.T) {
 	odd := errors.New("odd")
 	eachFault(t, func(t *testing.T, s *sheet, pace loopPace, ctx context.Context, table *Table) {
-		if table.Encode == nil {
-			return
-		}
 		for _, panics := range []bool{false, true} {
 			table.Encode = func(dst []byte, values []any) ([]byte, error) {
 				if id, _ := own(values[0]); id != s.fault {
