@@ -64,10 +64,11 @@ func (c *collector[T]) collect(yield func(T, error) bool) {
 		if l != nil && c.run < l.limit && l.tail.is(l.got, done) && !c.over() { // as next does, but without a call
 			c.run++
 		} else if l = c.next(); l == nil {
-			if c.over() || !c.shelf.ready() {
+			errs := c.shelf.take()
+			if c.over() || len(errs) == 0 {
 				break
 			}
-			if !emitAll(&c.group, yield, c.shelf.take()) {
+			if !emitAll(&c.group, yield, errs) {
 				return
 			}
 			continue
@@ -88,9 +89,9 @@ func (c *collector[T]) collect(yield func(T, error) bool) {
 }
 
 // next waits for a lane that has something. It is nil when all have finished, when
-// there is something to take from the shelf, or when the loop is over. It stays with one lane for as long as there is something,
-// since that is where the cache is warm, but not for more than a lane holds: then
-// it is the turn of the others.
+// there is something to take from the shelf, or when the loop is over. It stays with one
+// lane for as long as there is something, since that is where the cache is warm, but not
+// for more than a lane holds: then it is the turn of the others.
 func (c *collector[T]) next() *lane[T] {
 	for round := 0; !c.over(); round++ {
 		if l := c.turn(round >= spins); l != nil {

@@ -165,11 +165,16 @@ func (s *shelf) end() bool {
 	return s.ready()
 }
 
-// ready reports whether there are errors and nothing that they have to wait for.
+// ready reports whether there are errors and nothing that they have to wait for. What was
+// ready can be taken, but need not be ready at the next look: while an item is being
+// refused it counts as a stream.
 func (s *shelf) ready() bool { return s != nil && s.some.Load() > 0 && s.working.Load() == 0 }
 
 // take takes all errors.
 func (s *shelf) take() []error {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	errs := s.errs

@@ -241,6 +241,41 @@ func TestStopAtAnyInstant(t *testing.T) {
 	}
 }
 
+// All items are refused at the same moment, by many workers, while the consumer looks.
+func TestStopLosesNothing(t *testing.T) {
+	const n = 8
+	loops := 1000
+	if testing.Short() {
+		loops = 100
+	}
+	for name, s := range asking {
+		t.Run(name, func(t *testing.T) {
+			for range loops {
+				var stop stopper
+				pulled, got := 0, 0
+				source := func(yield func(int, error) bool) {
+					for i := range 40 {
+						pulled++
+						if i == 20 {
+							stop.stop()
+						}
+						if !yield(i, nil) {
+							return
+						}
+					}
+				}
+				fn := func(_ context.Context, v int) (int, error) { return v, nil }
+				for range s.stage(stop.in(t.Context()), ints(source), n, n, fn) {
+					got++
+				}
+				if got != pulled {
+					t.Fatalf("%d pulled, %d came out", pulled, got)
+				}
+			}
+		})
+	}
+}
+
 // A consumer that leaves with the first error cuts no call off, not even those of a
 // stage further up; and the source need not end.
 func TestStopAndLeave(t *testing.T) {
