@@ -76,8 +76,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
+
+	"example.com/pipeline/examples/export/source"
 )
 
 const (
@@ -98,6 +101,15 @@ func tuneMemory(workers int) {
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(192 << 20 * int64(max(workers, 1)))
+	}
+}
+
+// tuneProcessors leaves a second processor to the server where one goroutine does all the work:
+// waiting there for a timer, it would be woken by each packet that comes. What the environment
+// says of it stands.
+func tuneProcessors(c *config, system string) {
+	if os.Getenv("GOMAXPROCS") == "" && c.workers == 1 && c.compress == "" && system != source.SQLite {
+		runtime.GOMAXPROCS(1)
 	}
 }
 

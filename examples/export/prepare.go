@@ -47,6 +47,7 @@ func (e *export) prepare(ctx context.Context) (err error) {
 	if e.db, err = source.Open(ctx, e.dsn, write); err != nil {
 		return err
 	}
+	tuneProcessors(e.config, e.db.System)
 	if e.db.Note != "" {
 		e.say("%s", e.db.Note)
 	}
@@ -95,6 +96,9 @@ func (e *export) prepareTables(ctx context.Context) error {
 	options.Page = cursor.PageConfig{Prefetch: 0.01, Retry: source.Retry(func(try int, pause time.Duration, err error) {
 		e.say("try %d to read a page failed, again in %v: %v", try, pause, err)
 	})}
+	if e.db.System == source.SQLite {
+		options.Page.Max = 16_000 // read beside the loop, and faster than 4,000 by 6 to 11 % of the time
+	}
 	if e.given("page") {
 		options.Page.Size, options.Page.Max = e.page, e.page
 	}

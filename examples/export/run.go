@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"runtime"
 	"text/tabwriter"
 	"time"
 
@@ -53,6 +54,7 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	if c.status {
 		return e.showStatus(ctx)
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0)) // as it was
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}

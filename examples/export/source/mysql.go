@@ -33,6 +33,7 @@ func mysqlTarget(rest, asURL string) (*target, error) {
 	if err := pinMySQL(cfg); err != nil {
 		return nil, err
 	}
+	cfg.DialFunc = dialBuffered
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, errMySQL

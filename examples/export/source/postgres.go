@@ -48,10 +48,9 @@ func postgresTarget(dsn string) (*target, error) {
 	return t, nil
 }
 
-// readMuch has the driver read more from the server at a time than the 8 KB that it would: where
-// the server is ahead, that spares calls of the system.
+// readMuch has the driver read as much as it can at a time, rather than 8 KB.
 func readMuch(r io.Reader, w io.Writer) *pgproto3.Frontend {
-	return pgproto3.NewFrontend(bufio.NewReaderSize(r, 128<<10), w)
+	return pgproto3.NewFrontend(bufio.NewReaderSize(r, readBuffer), w)
 }
 
 // hostName is the same for all names of this machine, and tells sockets from hosts.
