@@ -72,7 +72,7 @@ func onBusy(_ *libc.TLS, db uintptr, tries int32) int32 {
 // enter says in which context SQLite is called next. Where PRAGMA busy_timeout has
 // put SQLite's own way to wait in place, it puts ours there again.
 func (c *conn) enter(ctx context.Context) {
-	c.ctx = ctx
+	c.use(ctx)
 	db := at[lib.Tsqlite3](c.db)
 	timeout, ours := db.FbusyTimeout, funcPointer(onBusy)
 	if timeout <= 0 || db.FbusyHandler.FxBusyHandler == ours {

@@ -21,7 +21,9 @@ type conn struct {
 	readOnly  bool            // the transaction is
 	ctx       context.Context // of the call that is being made
 	busySince time.Time
-	idle      []*stmt // prepared, the one that was used last at the end
+	idle      []*stmt    // prepared, the one that was used last at the end
+	reading   *readAhead // which uses the connection now; or nil
+	spare     []*batch
 }
 
 var _ interface {
@@ -72,7 +74,10 @@ func (c *conn) Close() error {
 	}
 	var err error
 	if c.db != 0 {
-		c.ctx = context.Background()
+		if c.reading != nil {
+			c.reading.cancel()
+		}
+		c.use(context.Background())
 		for {
 			s := lib.Xsqlite3_next_stmt(c.tls, c.db, 0)
 			if s == 0 {
@@ -97,6 +102,7 @@ func (c *conn) IsValid() bool { return c.db != 0 }
 // ResetSession implements driver.SessionResetter: a transaction that somebody began
 // and did not end is rolled back.
 func (c *conn) ResetSession(ctx context.Context) error {
+	c.settle()
 	switch {
 	case c.db == 0:
 		return driver.ErrBadConn
@@ -104,6 +110,12 @@ func (c *conn) ResetSession(ctx context.Context) error {
 		return driver.ErrBadConn
 	}
 	return ctx.Err()
+}
+
+// use makes the connection ready for a call in this context.
+func (c *conn) use(ctx context.Context) {
+	c.settle()
+	c.ctx = ctx
 }
 
 // Ping implements driver.Pinger. It reads the file's header, and so finds out what
@@ -152,6 +164,7 @@ func (t *tx) Commit() error {
 func (t *tx) Rollback() error { return (*conn)(t).rollback() }
 
 func (c *conn) rollback() error {
+	c.settle()
 	var err error
 	if c.db != 0 && lib.Xsqlite3_get_autocommit(c.tls, c.db) == 0 { // SQLite may have done so itself, at a full disk
 		_, err = c.ExecContext(context.Background(), "ROLLBACK", nil)

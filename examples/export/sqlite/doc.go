@@ -13,6 +13,8 @@
 //     Nothing becomes a time.Time, and none is taken as an argument.
 //   - The end of a context interrupts a statement in the middle of any row, and a
 //     wait for a lock.
+//   - Rows that are lent (keyset.Lender) are read ahead beside their use, from the 65th
+//     on. Any other call on the connection waits until that has come to a stop.
 //
 // A []byte that the driver's Next hands over is SQLite's memory: it is valid until
 // the next call of Next or Close, as package driver allows. Rows.Scan of

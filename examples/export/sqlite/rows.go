@@ -18,10 +18,12 @@ type rows struct {
 	ctx   context.Context
 	s     *stmt
 	names []string
-	ahead bool  // the statement stands at a row that Next has not handed over
+	first bool  // the statement stands at a row that Next has not handed over
 	end   error // what Next returns from now on
 	ints  []keyset.Int
 	texts []keyset.Text // SQLite's memory
+	lent  int           // rows since nothing was read ahead
+	ahead *readAhead    // what Lend has begun; or nil
 }
 
 var _ driver.RowsColumnTypeDatabaseTypeName = (*rows)(nil)
@@ -36,10 +38,10 @@ func (r *rows) start(args []driver.NamedValue) (err error) {
 		r.end = io.EOF
 		return nil
 	}
-	if r.ahead, err = r.c.step(r.s); err != nil {
+	if r.first, err = r.c.step(r.s); err != nil {
 		return err
 	}
-	if !r.ahead {
+	if !r.first {
 		r.end = io.EOF
 	}
 	r.names = make([]string, lib.Xsqlite3_column_count(r.c.tls, r.s.handle))
@@ -58,6 +60,7 @@ func (r *rows) ColumnTypeDatabaseTypeName(i int) string {
 	if r.c.db == 0 || r.s == nil {
 		return ""
 	}
+	r.c.settle()
 	p := lib.Xsqlite3_column_decltype(r.c.tls, r.s.handle, int32(i))
 	if p == 0 {
 		return ""
@@ -70,25 +73,45 @@ func (r *rows) Close() error {
 	if r.s == nil {
 		return nil
 	}
-	r.c.ctx = r.ctx
-	err := r.c.put(r.s)
-	if r.end != nil {
-		err = nil // Next has returned it
+	known := r.end != nil // Next has returned it
+	if a := r.ahead; a != nil {
+		a.cancel()
+		a.end()
+		r.ahead, known = nil, true // or nobody has asked for the row
 	}
-	r.s, r.end, r.ahead = nil, io.EOF, false
+	r.c.use(r.ctx)
+	err := r.c.put(r.s)
+	if known {
+		err = nil
+	}
+	r.s, r.end, r.first = nil, io.EOF, false
 	return err
 }
 
 // Next implements driver.Rows.
 func (r *rows) Next(dest []driver.Value) error {
-	if err := r.Lend(dest); err != nil {
+	if err := r.give(dest); err != nil {
 		return err
 	}
 	return keyset.Own(dest)
 }
 
-// Lend implements keyset.Lender: integers and texts are lent, and so are bytes.
+// Lend implements keyset.Lender: integers and texts are lent, and so are bytes. It reads
+// ahead.
 func (r *rows) Lend(dest []driver.Value) error {
+	if r.lent++; r.lent > aloneRows && r.ahead == nil && r.end == nil && r.c.db != 0 && !r.first {
+		r.ahead = r.c.readAhead(r.ctx, r.s, len(r.names))
+	}
+	return r.give(dest)
+}
+
+// give lends the next row.
+func (r *rows) give(dest []driver.Value) error {
+	if r.ahead != nil {
+		if given, err := r.giveAhead(dest); given || err != nil {
+			return err
+		}
+	}
 	if err := r.next(); err != nil {
 		return err
 	}
@@ -100,34 +123,66 @@ func (r *rows) Lend(dest []driver.Value) error {
 		// SQLite asks for a lock around what is done with this value, where others
 		// might use the connection. Its functions for a column find the column each time.
 		v := lib.Xsqlite3_column_value(tls, s, int32(i))
-		switch lib.Xsqlite3_value_type(tls, v) {
+		switch kind := lib.Xsqlite3_value_type(tls, v); kind {
 		case lib.SQLITE_INTEGER:
 			r.ints[i] = keyset.Int(lib.Xsqlite3_value_int64(tls, v))
 			dest[i] = &r.ints[i]
 		case lib.SQLITE_FLOAT:
 			dest[i] = lib.Xsqlite3_value_double(tls, v)
-		case lib.SQLITE_TEXT:
-			p := lib.Xsqlite3_value_text(tls, v)
-			if p == 0 {
-				return r.fail(r.c.failed(lib.SQLITE_NOMEM))
+		case lib.SQLITE_TEXT, lib.SQLITE_BLOB:
+			bytes, err := r.c.bytes(v, kind)
+			if err != nil {
+				return r.fail(err)
 			}
-			r.texts[i] = libc.GoBytes(p, int(lib.Xsqlite3_value_bytes(tls, v)))
-			dest[i] = &r.texts[i]
-		case lib.SQLITE_BLOB:
-			p, n := lib.Xsqlite3_value_blob(tls, v), int(lib.Xsqlite3_value_bytes(tls, v))
-			switch {
-			case n == 0:
-				dest[i] = []byte{}
-			case p == 0:
-				return r.fail(r.c.failed(lib.SQLITE_NOMEM))
-			default:
-				dest[i] = libc.GoBytes(p, n)
+			if dest[i] = bytes; kind == lib.SQLITE_TEXT {
+				r.texts[i] = bytes
+				dest[i] = &r.texts[i]
 			}
 		default:
 			dest[i] = nil
 		}
 	}
 	return nil
+}
+
+// bytes returns what a text or a blob has, in SQLite's memory.
+func (c *conn) bytes(v uintptr, kind int32) ([]byte, error) {
+	read := lib.Xsqlite3_value_blob
+	if kind == lib.SQLITE_TEXT {
+		read = lib.Xsqlite3_value_text // in UTF-8, whatever the database is in
+	}
+	p := read(c.tls, v)
+	switch n := int(lib.Xsqlite3_value_bytes(c.tls, v)); {
+	case n == 0 && (p != 0 || kind == lib.SQLITE_BLOB):
+		return []byte{}, nil
+	case p == 0:
+		return nil, c.failed(lib.SQLITE_NOMEM)
+	default:
+		return libc.GoBytes(p, n), nil
+	}
+}
+
+// giveAhead is give from what has been read ahead. It is false where there is nothing: the
+// statement itself goes on there.
+func (r *rows) giveAhead(dest []driver.Value) (bool, error) {
+	switch {
+	case r.end != nil:
+		return false, r.end
+	case r.c.db == 0:
+		return false, r.fail(driver.ErrBadConn)
+	}
+	if err := r.ctx.Err(); err != nil {
+		return false, r.fail(err)
+	}
+	given, err := r.ahead.lend(dest)
+	if err != nil {
+		return false, r.fail(err)
+	}
+	if !given {
+		r.ahead.end()
+		r.ahead, r.lent = nil, 0
+	}
+	return given, nil
 }
 
 // next stands the statement at the row to hand over.
@@ -141,11 +196,11 @@ func (r *rows) next() error {
 	if err := r.ctx.Err(); err != nil {
 		return r.fail(err)
 	}
-	if r.ahead {
-		r.ahead = false
+	if r.first {
+		r.first = false
 		return nil
 	}
-	r.c.ctx = r.ctx
+	r.c.use(r.ctx)
 	row, err := r.c.step(r.s)
 	if err != nil {
 		return r.fail(err)
