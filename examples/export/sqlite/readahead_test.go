@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -52,11 +53,11 @@ func mixed(n, large int) string {
 // goroutines waits until there are no more than before.
 func goroutines(t *testing.T, before int) {
 	t.Helper()
-	for range 1000 {
+	for range 5000 {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	t.Errorf("%d goroutines, before there were %d", runtime.NumGoroutine(), before)
 }
