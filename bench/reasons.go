@@ -13,6 +13,7 @@ var reasons = map[string]string{
 	"loader":          "Starting and waking the goroutines is most of it for all, and what is ours on top is a cache that is bounded and drops what was used longest ago.",
 	"latency":         "Most of it is the time that the system takes to wake a sleeping thread, which differs more from round to round than from contestant to contestant.",
 	"handoff":         "A channel's items lie closer together, since they carry no error, so fewer cache lines pass from core to core.",
+	"rate-cost":       "Calls that wait stand in a line, first come first served, and leave it at the end of their context, which takes a semaphore where the other has one atomic word.",
 	"export-growth":   "A page is a statement of its own, which is what frees the connection and lets a killed run go on; the streamed SELECT begins once.",
 	"export-postgres": "A connection's first statements, on the catalog and the key, cost the server some tens of milliseconds that a bare SELECT does not have, and commits wait for the disk; psql copies what the server has written as CSV.",
 	"export-mariadb":  "Each page is prepared and begun anew, the catalog is asked first, and commits wait for the disk.",

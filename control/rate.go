@@ -120,16 +120,19 @@ func (p *Pacer) Wait(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return seq.ContextError(ctx)
 	}
-	if p.turn.TryAcquire(1) {
-		defer p.turn.Release(1)
-		if p.due() <= 0 {
-			p.take()
-			return nil
-		}
-		waiting, over := waitUnder(ctx)
-		defer over()
-		return p.wait(ctx, waiting)
+	if !p.turn.TryAcquire(1) {
+		return p.waitInLine(ctx)
 	}
+	defer p.turn.Release(1)
+	if p.due() > 0 {
+		return p.waitForSlot(ctx)
+	}
+	p.take()
+	return nil
+}
+
+// waitInLine is Wait where another call is the holder of turn.
+func (p *Pacer) waitInLine(ctx context.Context) error {
 	waiting, over := waitUnder(ctx)
 	defer over()
 	if err := p.turn.Acquire(waiting, 1); err != nil {
@@ -139,7 +142,14 @@ func (p *Pacer) Wait(ctx context.Context) error {
 	return p.wait(ctx, waiting)
 }
 
-// wait is the wait of the holder of turn.
+// waitForSlot is the wait of the holder of turn.
+func (p *Pacer) waitForSlot(ctx context.Context) error {
+	waiting, over := waitUnder(ctx)
+	defer over()
+	return p.wait(ctx, waiting)
+}
+
+// wait is waitForSlot under waiting in the place of ctx.
 func (p *Pacer) wait(ctx, waiting context.Context) error {
 	// Look again after the sleep: if it took much longer than it was to, what is
 	// more than catchUp behind is forgotten before this slot is taken.

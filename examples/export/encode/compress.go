@@ -1,10 +1,10 @@
 package encode
 
 import (
-	"compress/gzip"
 	"fmt"
 	"io"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"example.com/pipeline/cursor"
