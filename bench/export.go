@@ -155,7 +155,7 @@ func (b *bench) exportSize(s system, dir string, rows, rounds int) (*result, err
 		{name: "speed", unit: "thousand rows/s", higher: true},
 		{name: "memory", unit: "MB", noRank: true},
 	}}
-	about := "From the table to a CSV file, the same bytes by all, but for the line of names that examples/export writes first. memory is the peak resident memory of the process that exports. "
+	about := "From the table to a CSV file, the same bytes by all, but for the line of names that examples/export writes first. speed counts from the start of a process to its end, memory is its peak of resident memory. "
 	if program, err := b.exportProgram(dir); err == nil {
 		r.contestants = append(r.contestants, b.programContestant(s, program, dir, name, rows))
 	} else {
