@@ -75,7 +75,7 @@ func TestJoin(t *testing.T) {
 // group is complete, and no more is held than MaxPending allows.
 func TestJoinFarAhead(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ n, pending int }{{3, 2}, {3, 1}, {65_537, 0}, {300_000, 64}} {
+	for _, tc := range []struct{ n, pending int }{{3, 2}, {3, 1}, {65_537, 0}, {150_000, 64}} {
 		synctest.Test(t, func(t *testing.T) {
 			given := [2]int{}
 			ahead := seq.Tap(numbers(tc.n), func(int, error) { given[0]++ })
@@ -201,7 +201,7 @@ func TestJoinErrors(t *testing.T) {
 // also where keys are in different orders, come twice or are missing.
 func TestJoinSpeedDoesNotMatter(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(t, 200) {
+	for seed := range seeds(t, 100) {
 		r := rand.New(rand.NewPCG(seed, 13))
 		cfg := batch.JoinConfig{MaxPending: 1 + r.IntN(12)}
 		streams := make([][]int, 1+r.IntN(4))

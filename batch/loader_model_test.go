@@ -403,7 +403,7 @@ func ask1(ctx context.Context, l *batch.Loader[int, int], a ask, start time.Time
 // primes, under fetches that fail or lack keys, against the model.
 func TestLoaderSchedules(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(t, 1000) {
+	for seed := range seeds(t, 500) {
 		run := newLoaderRun(seed)
 		want, wantCalls, wantStats := run.model()
 		got, calls, stats := run.run(t)

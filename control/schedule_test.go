@@ -18,7 +18,7 @@ import (
 // panics, cancellations and pauses. synctest proves that none of them hangs and
 // that no goroutine is left; the schedule checks the rest itself.
 func TestRandomSchedules(t *testing.T) {
-	const schedules = 10_000
+	const schedules = 4000
 	for seed := range uint64(schedules) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSchedule(seed)

@@ -213,7 +213,7 @@ func TestStagesPassErrorsAtOnce(t *testing.T) {
 // Random schedules of items, errors, slow bodies, pauses and ways to end, through all
 // the lossless stages at once: no deadlock, no goroutine left, nothing lost.
 func TestStagesRandomSchedules(t *testing.T) {
-	schedules := 2000
+	schedules := 800
 	if testing.Short() {
 		schedules = 300
 	}

@@ -145,7 +145,7 @@ func TestStopBeginsNothing(t *testing.T) {
 // Whatever the schedule is: nothing begins after the stop, what has begun finishes, and
 // each item that was pulled comes out once.
 func TestStopAtAnyInstant(t *testing.T) {
-	schedules := 2000
+	schedules := 600
 	if testing.Short() {
 		schedules = 200
 	}
@@ -244,7 +244,7 @@ func TestStopAtAnyInstant(t *testing.T) {
 // All items are refused at the same moment, by many workers, while the consumer looks.
 func TestStopLosesNothing(t *testing.T) {
 	const n = 8
-	loops := 1000
+	loops := 300
 	if testing.Short() {
 		loops = 100
 	}
