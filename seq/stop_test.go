@@ -276,6 +276,20 @@ func TestStopLosesNothing(t *testing.T) {
 	}
 }
 
+// slow takes so long, and a little more, not all calls to one moment. It counts its calls.
+func slow(took time.Duration, begun, finished *atomic.Int32) mapper {
+	return func(ctx context.Context, v int) (int, error) {
+		begun.Add(1)
+		select {
+		case <-time.After(took + time.Duration(v%4)*time.Millisecond):
+			finished.Add(1)
+			return v, nil
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
 // A consumer that leaves with the first error cuts no call off, not even those of a
 // stage further up; and the source need not end.
 func TestStopAndLeave(t *testing.T) {
@@ -288,18 +302,7 @@ func TestStopAndLeave(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var stop stopper
 				var begun, finished atomic.Int32
-				call := func(took time.Duration) mapper {
-					return func(ctx context.Context, v int) (int, error) {
-						begun.Add(1)
-						select {
-						case <-time.After(took + time.Duration(v%4)*ms): // not all at one moment
-							finished.Add(1)
-							return v, nil
-						case <-ctx.Done():
-							return 0, ctx.Err()
-						}
-					}
-				}
+				call := func(took time.Duration) mapper { return slow(took, &begun, &finished) }
 				ctx, at := stop.in(t.Context()), time.Now()
 				first := s.stage(ctx, upTo(1<<40, nil), 4, 64, call(100*ms))
 				time.AfterFunc(210*ms, stop.stop) // calls of the first stage are in flight, and the second has a backlog
@@ -512,18 +515,7 @@ func TestStopAndLeaveAScope(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var stop stopper
 					var begun, finished atomic.Int32
-					call := func(took time.Duration) mapper {
-						return func(ctx context.Context, v int) (int, error) {
-							begun.Add(1)
-							select {
-							case <-time.After(took + time.Duration(v%4)*ms): // not all at one moment
-								finished.Add(1)
-								return v, nil
-							case <-ctx.Done():
-								return 0, ctx.Err()
-							}
-						}
-					}
+					call := func(took time.Duration) mapper { return slow(took, &begun, &finished) }
 					ctx, at := stop.in(t.Context()), time.Now()
 					pipeline := func(ctx context.Context) ints {
 						source := func(yield func(int, error) bool) {

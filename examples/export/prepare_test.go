@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/examples/export/source"
 )
 
 // prepared returns an export that is ready to run.
@@ -36,6 +38,32 @@ func TestPages(t *testing.T) {
 		q := prepared(t, append(strings.Fields(page), dsn, "-table=orders")...).sources[0]
 		if q.Page.Size != want.Size || q.Page.Max != want.Max {
 			t.Errorf("%q: got %+v", page, q.Page)
+		}
+	}
+}
+
+// One stream from a server has one processor, all else has what there is.
+func TestProcessors(t *testing.T) {
+	all := runtime.GOMAXPROCS(0)
+	for _, tt := range []struct {
+		workers          int
+		compress, system string
+		set              string // GOMAXPROCS in the environment
+		want             int
+	}{
+		{1, "", source.Postgres, "", 1},
+		{1, "", source.MySQL, "", 1},
+		{1, "", source.SQLite, "", 7},
+		{1, "zstd", source.Postgres, "", 7},
+		{2, "", source.Postgres, "", 7},
+		{1, "", source.Postgres, "7", 7},
+	} {
+		t.Setenv("GOMAXPROCS", tt.set)
+		runtime.GOMAXPROCS(7)
+		tuneProcessors(&config{workers: tt.workers, compress: tt.compress}, tt.system)
+		got := runtime.GOMAXPROCS(all)
+		if got != tt.want {
+			t.Errorf("%+v: got %d", tt, got)
 		}
 	}
 }

@@ -4,8 +4,9 @@
 //	dsn.go       takes a data source name apart, whatever its form; environ.go finds one that is not given
 //	redact.go    makes one fit to be printed
 //	sqlite.go    postgres.go mysql.go  open a database, and pin what its answers depend on
+//	buffered.go  reads much from a server at a time; postgresrows.go lends PostgreSQL's values
 //	table.go     finds a table or a query, and the order in which it can be read
-//	until.go      reads a key that a user has typed
+//	until.go     reads a key that a user has typed
 //	faults.go    tells errors that pass from others, and what a user can do about them
 //
 // A [Source] is known by its host, port and database, as the driver understood them, or

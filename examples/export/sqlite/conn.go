@@ -23,7 +23,7 @@ type conn struct {
 	busySince time.Time
 	idle      []*stmt    // prepared, the one that was used last at the end
 	reading   *readAhead // which uses the connection now; or nil
-	spare     []*batch
+	spare     []*batch   // memory for the next one
 }
 
 var _ interface {
