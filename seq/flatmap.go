@@ -231,7 +231,7 @@ func (f *flatOrdered[T, U]) published() bool {
 func (f *flatOrdered[T, U]) sleep() {
 	if l := f.cur; l != nil {
 		l.rest()
-		f.consumer.sleep(func() bool { return l.stirs() || f.failed.Load() }, f.outer.Done())
+		f.consumer.sleep(func() bool { return l.called() || f.failed.Load() }, f.outer.Done())
 		return
 	}
 	f.want.Store(f.pos + 1)

@@ -96,6 +96,12 @@ func (l *lane[T]) rest() bool {
 	return !l.stirs() || !l.resting.CompareAndSwap(true, false)
 }
 
+// called reports whether the consumer that lets the lane rest has to look again. So it
+// has where the lane rests no longer, though there is nothing: a producer that saw the
+// last rest has ended this one, since its call came late, and the next pair that comes
+// would call nobody.
+func (l *lane[T]) called() bool { return !l.resting.Load() || l.stirs() }
+
 // stirs reports whether there is something to take, or nothing to wait for.
 func (l *lane[T]) stirs() bool { return l.ready() || l.finished() }
 
@@ -137,7 +143,7 @@ func (l *lane[T]) receive() (p pair[T], ok bool) {
 			runtime.Gosched()
 		default:
 			l.rest()
-			l.to.sleep(func() bool { return l.stirs() || l.shut.Load() }, nil)
+			l.to.sleep(func() bool { return l.called() || l.shut.Load() }, nil)
 		}
 	}
 	return p, false
