@@ -95,12 +95,9 @@ func (o *ordered[T, U]) defers(err error) bool {
 	return false
 }
 
-// clear sees to an item that is not done. It is false where there is none, or where
-// calls are still in flight.
+// clear sees to an item that is not done, once it is settled that no call is in flight.
+// It is false where there is none.
 func (o *ordered[T, U]) clear() bool {
-	if !o.isSettled() {
-		return false
-	}
 	if len(o.shelf) > 0 {
 		o.late = o.shelf[0]
 		o.shelf = o.shelf[1:]

@@ -223,10 +223,11 @@ func (o *ordered[T, U]) consume(yield func(U, error) bool) {
 // will come, or when the loop is over.
 func (o *ordered[T, U]) await() bool {
 	for round := 0; !o.over(); round++ {
+		settled := o.halt != nil && o.isSettled() // before the look: no result comes after it
 		switch {
 		case o.arrived():
 			return true
-		case o.halt != nil && o.clear():
+		case settled && o.clear():
 			if o.late != nil {
 				return true
 			}

@@ -276,6 +276,62 @@ func TestStopLosesNothing(t *testing.T) {
 	}
 }
 
+// The last call in flight returns just while the stage asks whether it is stopped, be it
+// for the first time or the tenth: its result still comes before the errors of what was
+// not begun.
+func TestStopDuringALook(t *testing.T) {
+	const aMoment = time.Microsecond // by the clock of the test: until all others wait
+	for name, s := range asking {
+		t.Run(name, func(t *testing.T) {
+			for look := range int32(10) {
+				synctest.Test(t, func(t *testing.T) {
+					var stop stopper
+					var looks atomic.Int32
+					release := make(chan struct{})
+					ctx := seq.WithStop(t.Context(), func() error {
+						if stop.stopped.Load() && looks.Add(1) == look+1 {
+							close(release)
+							time.Sleep(aMoment)
+						}
+						return stop.err()
+					})
+					fn := func(_ context.Context, v int) (int, error) {
+						if v > 0 {
+							time.Sleep(time.Second)
+							return v, nil
+						}
+						select {
+						case <-release:
+						case <-time.After(time.Minute): // there are not so many looks
+						}
+						return v, nil
+					}
+					time.AfterFunc(time.Second-aMoment, stop.stop)
+					var all []int
+					late := false
+					for v, err := range s.stage(ctx, upTo(5, nil), 2, 5, fn) {
+						item, refused := seq.FailedItem[int](err)
+						if err != nil && !refused {
+							t.Fatal(err)
+						}
+						if late = late || refused; late && !refused && !s.ordered {
+							t.Errorf("look %d: result %d comes after an error of what was not begun", look, v)
+						}
+						all = append(all, max(v, item))
+						time.Sleep(aMoment)
+					}
+					if !s.ordered {
+						slices.Sort(all)
+					}
+					if !slices.Equal(all, []int{0, 1, 2, 3, 4}) {
+						t.Errorf("look %d: got %v", look, all)
+					}
+				})
+			}
+		})
+	}
+}
+
 // slow takes so long, and a little more, not all calls to one moment. It counts its calls.
 func slow(took time.Duration, begun, finished *atomic.Int32) mapper {
 	return func(ctx context.Context, v int) (int, error) {
