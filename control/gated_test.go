@@ -116,7 +116,9 @@ func TestGatedEndsWithContext(t *testing.T) {
 func TestGatedStopsThePipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(Gate)
-		closed := func() bool { return g.Paused() }
+		// Who is past the gate when it closes goes on at that instant, but at no later one.
+		var since atomic.Pointer[time.Time]
+		closed := func() bool { return g.Paused() && since.Load().Before(time.Now()) }
 		var calls atomic.Int64
 		in := seq.Tap(Gated(t.Context(), upTo(500), g), func(int, error) {
 			if closed() {
@@ -128,6 +130,8 @@ func TestGatedStopsThePipeline(t *testing.T) {
 				t.Error("a call started while the gate was closed")
 			}
 			if calls.Add(1)%50 == 0 {
+				now := time.Now()
+				since.Store(&now)
 				g.PauseFor(time.Minute)
 			}
 			time.Sleep(time.Duration(v%7) * s)

@@ -107,7 +107,7 @@ func TestScopeEndsBeforeTheStagesInsideWait(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					got := endOf(func() {
 						seq.Scope(t.Context(), build)(func(v int, err error) bool {
-							if v != 0 || err != nil {
+							if v != 0 && shape != "a chain" || err != nil { // in the chain items overtake each other
 								t.Errorf("got %v, %v", v, err)
 							}
 							return l.leave()
