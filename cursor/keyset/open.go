@@ -90,6 +90,7 @@ func (o *openPage[T, P]) keep() {
 	defer func() { <-o.turn }()
 	if o.src != nil {
 		o.taken = true
+		o.r.headroom.release() // what is read now is alive
 		o.rest = o.read([]T{o.held}, o.rows-o.count+1)
 	}
 }
@@ -213,6 +214,7 @@ func (o *openPage[T, P]) Last() *P { return paging.Clone(&o.last) }
 // End implements [paging.Rest].
 func (o *openPage[T, P]) End() (s paging.Stats, more, taken bool, err error) {
 	o.r.learn(&o.budget)
+	o.r.passed(o.handed, o.budget.used, o.more && !o.taken)
 	if err = o.final; err == nil && o.after != nil && o.r.equal(*o.after, o.last) {
 		err = paging.ErrorStalled(o.last)
 	}

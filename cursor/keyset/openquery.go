@@ -80,9 +80,7 @@ func (t *Table) all(ctx context.Context, yield func(Row, error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := t.reader(s)
-	if r.free != nil {
-		defer r.free()
-	}
+	defer r.end()
 	src, err := r.open(ctx, s.source(s.columns)+s.condition(), s.args)
 	if err != nil {
 		return s.explain(err)
@@ -98,6 +96,7 @@ func (t *Table) all(ctx context.Context, yield func(Row, error) bool) error {
 	for more := true; more; {
 		b := budget{rows: runRows, max: pageBytes, ctx: ctx, stop: func() {}}
 		rows, more, err = src.read(ctx, rows[:0], runRows, &b)
+		r.passed(len(rows), b.used, more)
 		for _, row := range rows {
 			if !yield(row, nil) {
 				return nil

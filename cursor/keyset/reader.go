@@ -43,7 +43,7 @@ type reader[T, P any] struct {
 	bytes    func(T) int // nil where they are not known
 	reuse    bool        // the rows in a request's buffer lend their memory
 	open     func(ctx context.Context, text string, args []any) (source[T], error)
-	free     func() // at the end of the loop
+	free     func() // at the end of the loop, see end; or nil
 
 	prepared bool
 	checked  bool // a position has been found again
@@ -51,6 +51,8 @@ type reader[T, P any] struct {
 	moved    bool // rows have come since the catalog was asked
 	fit      int  // rows of a page as their bytes allow, 0 if they do not matter
 	largest  int  // rows that a page has had
+	rows     int  // that have been read
+	headroom headroom
 
 	tried     int  // rows of the page that was last asked for
 	most      int  // rows of a page as the server's time limit allows, 0 if that does not matter
@@ -172,6 +174,7 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	past := len(pg.Items) > limit
 	pg.More = pg.Err == nil && (past || budget.full || len(pg.Items) == rows)
 	r.learn(&budget)
+	r.passed(len(pg.Items), budget.used, pg.More)
 	pg.Place(req.After, limit, r.position, r.equal)
 	if pg.Last != nil {
 		*pg.Last = r.own(*pg.Last)

@@ -69,7 +69,7 @@ func stream[T, P any](ctx context.Context, spec *spec, page cursor.PageConfig, a
 		}
 		r := newReader(&spec)
 		r.until, r.page = until, page
-		p := paging.Pager[T, P]{After: after, Config: pageConfig(page, spec.streams()), Fetch: r.fetch, Reuse: true, Keep: r.reuse, Free: r.free}
+		p := paging.Pager[T, P]{After: after, Config: pageConfig(page, spec.streams()), Fetch: r.fetch, Reuse: true, Keep: r.reuse, Free: r.end}
 		p.Stream(ctx)(yield)
 	}
 }
@@ -85,7 +85,7 @@ func (s *spec) streams() bool {
 func firstPage[T, P any](ctx context.Context, spec *spec, until *P, newReader func(*spec) *reader[T, P]) error {
 	r := newReader(spec)
 	r.until = until
-	defer r.free()
+	defer r.end()
 	pg, err := r.fetch(ctx, paging.Request[T, P]{Limit: 1})
 	if err != nil {
 		return err

@@ -92,13 +92,9 @@ const (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// tuneMemory lets the garbage collector run less often than it would, since next to
-// nothing is kept of small rows, and harder before rows of tens of megabytes fill the
+// tuneMemory has the garbage collector run harder before rows of tens of megabytes fill the
 // memory with their copies. What the environment says of it stands.
 func tuneMemory(workers int) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(192 << 20 * int64(max(workers, 1)))
 	}
