@@ -126,9 +126,9 @@ func OpenFile(path string, opts ...FileOption) (*File, error) {
 // Mark implements [Participant]. Before it marks, it calls what [File.BeforeMark] was given,
 // and flushes the buffer of [File.Buffered].
 func (f *File) Mark() {
-	f.flushAll()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.flushAll()
 	if f.wrote == nil && f.held {
 		f.wrote = f.errUnflushed()
 	}

@@ -75,21 +75,21 @@ func (f *File) BeforeMark(flush func() error) {
 	f.before = append(f.before, flush)
 }
 
-// flushAll brings all that others hold for f into f. It is called without f's mutex, since
-// the functions are the user's, and write to f.
+// flushAll brings all that others hold for f into f, without f's mutex: the functions are
+// the user's, and write to f.
 func (f *File) flushAll() {
-	f.mu.Lock()
 	before, buffer := f.before, f.buffer
-	if f.dead != nil || f.wrote != nil {
-		before, buffer = nil, nil // nothing can be written any more
+	if len(before) == 0 && buffer == nil || f.dead != nil || f.wrote != nil {
+		return // there is nothing, or nothing can be written any more
 	}
-	f.mu.Unlock()
-	if len(before) > 0 {
-		f.flushBefore(before)
-	}
-	if buffer != nil {
-		f.failed(buffer.Flush())
-	}
+	f.unlocked(func() {
+		if len(before) > 0 {
+			f.flushBefore(before)
+		}
+		if buffer != nil {
+			f.failed(buffer.Flush())
+		}
+	})
 }
 
 // flushBefore calls the functions given to BeforeMark, the last one first, up to one that
@@ -121,7 +121,12 @@ func (f *File) failed(err error) {
 // behind is what a File is for its own buffer.
 type behind File
 
-func (b *behind) Write(p []byte) (int, error) { return (*File)(b).put(p) }
+func (b *behind) Write(p []byte) (int, error) {
+	f := (*File)(b)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.put(p)
+}
 
 // shut makes every write to b return err.
 func shut(b *bufio.Writer, err error) {

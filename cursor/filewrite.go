@@ -13,18 +13,26 @@ import (
 // [File.Buffered] instead, which is flushed with each item.
 func (f *File) Write(p []byte) (int, error) {
 	f.mu.Lock()
-	buffer := f.buffer
-	f.mu.Unlock()
-	if buffer != nil && buffer.Buffered() > 0 {
-		_ = buffer.Flush() // its error is that of the File, which comes next
+	defer f.mu.Unlock()
+	if f.buffer != nil {
+		f.unlocked(func() {
+			if f.buffer.Buffered() > 0 {
+				_ = f.buffer.Flush() // its error is that of the File, which comes next
+			}
+		})
 	}
 	return f.put(p)
 }
 
-// put takes what is written to f.
+// unlocked calls fn, which may write to f, without f's mutex, which the caller has.
+func (f *File) unlocked(fn func()) {
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	fn()
+}
+
+// put takes what is written to f. The caller has the mutex, as it has in all that follows.
 func (f *File) put(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.held = false
 	if err := f.writable(); err != nil {
 		return 0, err
