@@ -25,8 +25,8 @@ const (
 	fillSQLite = `WITH RECURSIVE ids(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM ids WHERE id < %[2]d) INSERT INTO %[1]s SELECT ` +
 		orderValues + ` FROM ids`
 	fillPostgres = `INSERT INTO %[1]s SELECT ` + orderValues + ` FROM generate_series(1::bigint, %[2]d) AS ids(id)`
-	fillMariaDB  = `SET STATEMENT sql_mode = 'PIPES_AS_CONCAT' FOR INSERT INTO %[1]s SELECT seq, 'customer-' || (seq * 7919 %% 100003), seq * 104729 %% 500000 + 100,
-		'2026-03-01T' || (10 + seq %% 14) || ':' || (10 + seq DIV 14 %% 50) || ':00Z', CASE WHEN seq %% 3 = 0 THEN 'door-' || (seq %% 97) END FROM seq_1_to_%[2]d`
+	fillMariaDB  = `INSERT INTO %[1]s SELECT seq, CONCAT('customer-', seq * 7919 %% 100003), seq * 104729 %% 500000 + 100,
+		CONCAT('2026-03-01T', 10 + seq %% 14, ':', 10 + seq DIV 14 %% 50, ':00Z'), CASE WHEN seq %% 3 = 0 THEN CONCAT('door-', seq %% 97) END FROM seq_1_to_%[2]d`
 )
 
 // A system is a database that rows are exported from.
@@ -151,7 +151,7 @@ func (b *bench) exportSize(s system, dir string, rows, rounds int) (*result, err
 	if err != nil {
 		return nil, err
 	}
-	r := race{name: "export", items: rows, rounds: rounds, columns: []column{
+	r := race{name: "export", same: fmt.Sprintf("export of %d rows", rows), items: rows, rounds: rounds, columns: []column{
 		{name: "speed", unit: "thousand rows/s", higher: true},
 		{name: "memory", unit: "MB", noRank: true},
 	}}

@@ -52,6 +52,7 @@ type column struct {
 // A race is work that contestants do in turn.
 type race struct {
 	name        string
+	same        string   // races with the same one, if any, must come to the same digest
 	items       int      // one call of work does so many
 	columns     []column // what contestants measure themselves; nil means that the harness measures the time an item takes
 	micro       bool     // the harness measures µs, not ns
@@ -89,12 +90,13 @@ type result struct {
 
 // A bench is one run of everything.
 type bench struct {
-	rounds  int           // measurements of each contestant in each race
-	minTime time.Duration // for one measurement: shorter work is repeated
-	scale   float64       // of the amount of work
-	until   time.Time     // what takes long is left out when it would go past this
-	temp    string        // folder for databases and exports
-	notes   []string      // what was left out, and why
+	rounds  int               // measurements of each contestant in each race
+	minTime time.Duration     // for one measurement: shorter work is repeated
+	scale   float64           // of the amount of work
+	until   time.Time         // what takes long is left out when it would go past this
+	temp    string            // folder for databases and exports
+	notes   []string          // what was left out, and why
+	sums    map[string]digest // by what races have in same
 	say     func(format string, args ...any)
 }
 
@@ -221,6 +223,15 @@ func (b *bench) warmUp(r race) (trials []trial, err error) {
 			n = int(min(b.minTime/took+1, 1000))
 		}
 		trials = append(trials, trial{n, o.values})
+	}
+	if sum, known := b.sums[r.same]; known && sum != first {
+		return nil, fmt.Errorf("%s did other work than the race before it: the digests are %x and %x", r.contestants[0].name, sum, first)
+	}
+	if r.same != "" {
+		if b.sums == nil {
+			b.sums = make(map[string]digest)
+		}
+		b.sums[r.same] = first
 	}
 	return trials, nil
 }
