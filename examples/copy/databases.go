@@ -105,7 +105,7 @@ func run(ctx context.Context, c config) error {
 		return err
 	}
 	defer target.Close()
-	if _, err := target.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS orders_copy (id BIGINT NOT NULL, customer TEXT NOT NULL, cents BIGINT NOT NULL)`); err != nil {
+	if err := makeTable(ctx, target, `orders_copy (id BIGINT NOT NULL, customer TEXT NOT NULL, cents BIGINT NOT NULL)`); err != nil {
 		return err
 	}
 	if err := copyOrders(ctx, c, source, target); err != nil {
@@ -114,9 +114,20 @@ func run(ctx context.Context, c config) error {
 	return count(ctx, c, target)
 }
 
+// makeTable makes a table where it is missing. PostgreSQL may refuse one of two that make the
+// same table at once, and a run that was killed may still be making it: so it tries again.
+func makeTable(ctx context.Context, db database, definition string) (err error) {
+	for range 3 {
+		if _, err = db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+definition); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
 // makeOrders makes the demo's table in one transaction, where it is missing.
 func makeOrders(ctx context.Context, db database, n int) error {
-	if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS orders (id INTEGER NOT NULL PRIMARY KEY, customer TEXT NOT NULL, cents BIGINT NOT NULL)`); err != nil {
+	if err := makeTable(ctx, db, `orders (id INTEGER NOT NULL PRIMARY KEY, customer TEXT NOT NULL, cents BIGINT NOT NULL)`); err != nil {
 		return err
 	}
 	tx, err := db.BeginTx(ctx, nil)

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -116,6 +117,27 @@ func TestKilled(t *testing.T) {
 		dsn := mariaDB(t)
 		testKilled(t, 9_000, 2, t.TempDir(), dsn, "-to", dsn) // from a demo
 	})
+}
+
+// A run that is killed may leave the server at the making of a table, which the next one
+// makes, too.
+func TestTablesAreMadeAtOnce(t *testing.T) {
+	db, err := open(postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for i := range 10 {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if err := makeTable(t.Context(), db, fmt.Sprintf("made_%d (id BIGINT)", i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
 }
 
 func testKilled(t *testing.T, rows, kills int, folder, target string, args ...string) {

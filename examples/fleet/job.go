@@ -120,6 +120,11 @@ func (p *place) job(count *counter) riverjob.Job[order, int64] {
 func (p *place) prepare(ctx context.Context) error {
 	var made bool
 	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		// PostgreSQL may refuse one of two that make the same schema at once, and a fleet that was
+		// killed may still be making it.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", "fleet "+p.Schema); err != nil {
+			return err
+		}
 		quoted := pgx.Identifier{p.Schema}.Sanitize()
 		if _, err := tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoted); err != nil {
 			return err
