@@ -22,7 +22,7 @@ import (
 // a shelf, so that the results of the calls in flight come first. The shelf is no larger
 // than the window: what is on it has not given its credit back.
 type crew struct {
-	live    atomic.Int32 // workers that have not left
+	live    atomic.Int32 // workers that have not left, and the source while it places an error
 	bury    func() bool  // hands over the error of an item that waits, if there is one
 	shelves bool         // order is not kept
 
@@ -38,10 +38,15 @@ func (o *ordered[T, U]) hire(work func()) {
 	o.live.Add(1)
 	o.start(func() {
 		work()
-		if o.live.Add(-1) == 0 && o.halt != nil {
-			o.consumer.wake()
-		}
+		o.gone()
 	})
+}
+
+// gone says that a worker has left.
+func (o *ordered[T, U]) gone() {
+	if o.live.Add(-1) == 0 && o.halt != nil {
+		o.consumer.wake()
+	}
 }
 
 // mayCall reports why a call may not begin; where it may it is counted, until called.

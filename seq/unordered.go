@@ -36,7 +36,7 @@ func (u *unordered[T, U]) push(v T, err error) bool {
 	}
 	u.spend()
 	if err != nil {
-		u.place(err)
+		u.placeNow(err)
 	} else {
 		u.jobs.hand(v)
 		u.nudge()
@@ -91,6 +91,18 @@ func (u *unordered[T, U]) buryNext() bool {
 		u.place(notBegun(item, u.halt()))
 	}
 	return ok
+}
+
+// placeNow is place for the source. Until the error is in its place results may come behind
+// it, so after a graceful stop the consumer waits for it as it does for a call.
+func (u *unordered[T, U]) placeNow(err error) {
+	if u.halt == nil {
+		u.place(err)
+		return
+	}
+	u.live.Add(1)
+	u.place(err)
+	u.gone()
 }
 
 // place gives an error that no call has returned the next position.
