@@ -86,10 +86,10 @@
 // where pages are kept; two of them are in memory then, at most. That takes a pool: a
 // *sql.Conn and a *sql.Tx serve one statement at a time, and nothing is read ahead there.
 //
-// Loops that read many small rows hold 12 MB that they never touch, one for all loops of the
-// process. It keeps the garbage collector from running every few milliseconds in a program
-// that has hardly anything else in memory, and lets about as much garbage lie. Where a memory
-// limit (GOMEMLIMIT) below 64 MB is set there is none.
+// Loops that read many small rows, or rows whose bytes are not known, hold 12 MB that nobody
+// uses, once for all loops of the process. It keeps the garbage collector from running every
+// few milliseconds in a program that has hardly anything else in memory, and lets about as
+// much garbage lie. Where a memory limit (GOMEMLIMIT) below 64 MB is set there is none.
 //
 // # Limits
 //

@@ -3,25 +3,29 @@ package keyset
 import (
 	"runtime/debug"
 	"sync"
+	"weak"
 )
 
 // Rows that pass through a loop die at once, and next to nothing else is alive. The garbage
 // collector, which runs when the heap has doubled, would run every few milliseconds then,
 // and take a sixth of the time. So loops that have read many small rows, and are to read
-// more, hold memory that is never touched. It counts as alive, and the machine gives none
-// for it; what it costs is the garbage that is let lie, about as much again.
+// more, hold memory that nobody uses. It counts as alive, and the machine need not give it;
+// what it costs is the garbage that is let lie, about as much again.
 const (
 	headroomBytes = 12 << 20
 	headroomAfter = 16_000   // rows that a loop has read
-	headroomRow   = 1 << 10  // bytes of a row on average, at most
+	headroomRow   = 1 << 10  // bytes of a row on average, at most, where they are known
 	headroomLimit = 64 << 20 // with a lower memory limit there is none
 )
+
+type room [headroomBytes]byte
 
 // shared is the headroom of all loops of the process.
 var shared struct {
 	mu    sync.Mutex
 	loops int
-	bytes []byte
+	room  *room
+	last  weak.Pointer[room] // to be held again where the collector has not come yet
 }
 
 // A headroom is a loop's part in what all share.
@@ -34,8 +38,12 @@ func (h *headroom) hold() {
 		return
 	}
 	h.held = true
-	if shared.loops++; shared.loops == 1 {
-		shared.bytes = make([]byte, headroomBytes)
+	if shared.loops++; shared.loops > 1 {
+		return
+	}
+	if shared.room = shared.last.Value(); shared.room == nil {
+		shared.room = new(room)
+		shared.last = weak.Make(shared.room)
 	}
 }
 
@@ -47,7 +55,7 @@ func (h *headroom) release() {
 	}
 	h.held = false
 	if shared.loops--; shared.loops == 0 {
-		shared.bytes = nil
+		shared.room = nil
 	}
 }
 
@@ -55,9 +63,10 @@ func (h *headroom) release() {
 // at once.
 func (r *reader[T, P]) passed(rows int, bytes int64, more bool) {
 	r.rows += rows
-	if small := bytes <= int64(rows)*headroomRow; !more || !small {
+	switch most := int64(rows) * headroomRow; {
+	case !more || bytes > 2*most:
 		r.headroom.release()
-	} else if r.rows >= headroomAfter {
+	case bytes <= most && r.rows >= headroomAfter:
 		r.headroom.hold()
 	}
 }
