@@ -9,13 +9,16 @@ import (
 )
 
 // rate is of how many steps one takes long; ten times as many let others run once.
-var rate, _ = strconv.Atoi(os.Getenv("DELAYS"))
+var rate = func() int {
+	n, err := strconv.Atoi(os.Getenv("DELAYS"))
+	if err != nil || n <= 0 {
+		panic("DELAYS must be a positive number")
+	}
+	return n
+}()
 
 // Here is called before and after each step.
 func Here() {
-	if rate == 0 {
-		return
-	}
 	times := 0
 	switch n := rand.IntN(rate); {
 	case n == 0:
