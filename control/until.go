@@ -29,7 +29,9 @@ import (
 //
 // What build returns is the source and nothing else. A stage in it that reads ahead or
 // makes calls, such as [seq.Buffer] or [seq.MapConcurrent], would drop what it holds and cut
-// its calls when the context ends; put it behind the stream of Until.
+// its calls when the context ends; put it behind the stream of Until. build is called where
+// the stream begins, which behind a Merge is another goroutine than that of the loop, and
+// maybe later than its first item: it must not read what the loop's body changes.
 //
 // A source that does not look at its context is waited for. A pause of g does nothing to
 // the stream: put [Gated] around it where it is to stand still, too. The Stop of a gate that

@@ -16,7 +16,8 @@ import (
 //		return seq.MapConcurrent(ctx, messages, 8, handle)
 //	})
 //
-// build is called once a loop. Its context ends, with [context.Canceled], before
+// build is called once a loop, in the goroutine that ranges over the Scope, which is that of
+// a concurrent stage where one stands behind it. Its context ends, with [context.Canceled], before
 // the stages that build returned see that the consumer has left, however it left,
 // and when one of them panics. The consumer is whatever ranges over the Scope: put
 // a stage that ends by itself, such as [Take], around it and not inside.

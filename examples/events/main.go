@@ -87,20 +87,21 @@ func gather(ctx context.Context, c config, gate *control.Gate, db *sql.DB, pushe
 		return err
 	}
 	defer func() { err = errors.Join(err, job.Close()) }()
-	var at positions
+	var from positions
 	if p := job.Position(); p != nil {
-		at = *p
+		from = *p
 	}
-	fmt.Printf("%d events are stored, up to %+v; post to %s\n", job.Items(), at, c.listen)
+	fmt.Printf("%d events are stored, up to %+v; post to %s\n", job.Items(), from, c.listen)
 
 	all := seq.Merge(ctx,
-		control.Until(ctx, gate, func(ctx context.Context) stream { return ticks(ctx, c.tick, at.Tick) }),
-		control.Until(ctx, gate, func(ctx context.Context) stream { return listed(ctx, c.api, at.API) }),
+		control.Until(ctx, gate, func(ctx context.Context) stream { return ticks(ctx, c.tick, from.Tick) }),
+		control.Until(ctx, gate, func(ctx context.Context) stream { return listed(ctx, c.api, from.API) }),
 		control.Until(ctx, gate, func(ctx context.Context) stream { return seq.FromChan(ctx, pushed) }))
 	fresh := batch.Dedup(all, func(e event) string { return e.id }, batch.DedupConfig{Capacity: 10_000})
 	fresh = control.Progress(fresh, control.ProgressConfig{}, func(r control.Report) {
 		fmt.Printf("%d events more, %.0f a second\n", r.Items, r.Rate)
 	})
+	at := from // of its own: a source may begin when the loop has begun
 	for events, err := range batch.Window(ctx, fresh, 500, 200*time.Millisecond) {
 		if err != nil {
 			return err
