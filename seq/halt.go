@@ -42,7 +42,7 @@ func (o *ordered[T, U]) hire(work func()) {
 	})
 }
 
-// gone says that a worker has left.
+// gone says that a worker has left, or that the source has placed an error.
 func (o *ordered[T, U]) gone() {
 	if o.live.Add(-1) == 0 && o.halt != nil {
 		o.consumer.wake()

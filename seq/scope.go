@@ -17,8 +17,8 @@ import (
 //	})
 //
 // build is called once a loop, in the goroutine that ranges over the Scope, which is that of
-// a concurrent stage where one stands behind it. Its context ends, with [context.Canceled], before
-// the stages that build returned see that the consumer has left, however it left,
+// a concurrent stage where one stands behind it. Its context ends, with [context.Canceled],
+// before the stages that build returned see that the consumer has left, however it left,
 // and when one of them panics. The consumer is whatever ranges over the Scope: put
 // a stage that ends by itself, such as [Take], around it and not inside.
 // Lanes of a [Branch], [Broadcast] or [Fork] whose callbacks wait for their context

@@ -36,7 +36,7 @@ func (u *unordered[T, U]) push(v T, err error) bool {
 	}
 	u.spend()
 	if err != nil {
-		u.placeNow(err)
+		u.placeOfSource(err)
 	} else {
 		u.jobs.hand(v)
 		u.nudge()
@@ -93,9 +93,9 @@ func (u *unordered[T, U]) buryNext() bool {
 	return ok
 }
 
-// placeNow is place for the source. Until the error is in its place results may come behind
+// placeOfSource is place for the source. Until the error is in its place results may come behind
 // it, so after a graceful stop the consumer waits for it as it does for a call.
-func (u *unordered[T, U]) placeNow(err error) {
+func (u *unordered[T, U]) placeOfSource(err error) {
 	if u.halt == nil {
 		u.place(err)
 		return

@@ -74,7 +74,5 @@ func (r *reader[T, P]) passed(rows int, bytes int64, more bool) {
 // end is called at the end of a loop.
 func (r *reader[T, P]) end() {
 	r.headroom.release()
-	if r.free != nil {
-		r.free()
-	}
+	r.free()
 }

@@ -82,7 +82,15 @@ func TestHeadroom(t *testing.T) {
 			}
 			s := longSheet(tt.size)
 			s.use(t, loopPace{page: tt.page}, func(ctx context.Context, table *Table) {
-				defer func() { _ = recover() }()
+				reached := false
+				defer func() {
+					if v := recover(); v != nil && v != "body" {
+						t.Errorf("panic: %v", v)
+					}
+					if !reached {
+						t.Errorf("the loop ended before row %d", late)
+					}
+				}()
 				for row, err := range table.Stream(ctx, nil) {
 					if err != nil {
 						t.Error(err)
@@ -95,7 +103,10 @@ func TestHeadroom(t *testing.T) {
 					if tt.body != nil && tt.body(ctx, s, table, id) {
 						break
 					}
-					if id == late && holders(t) != tt.want {
+					if id != late {
+						continue
+					}
+					if reached = true; holders(t) != tt.want {
 						t.Errorf("%d loops hold the headroom, want %d", holders(t), tt.want)
 					}
 				}
@@ -112,7 +123,7 @@ func TestHeadroom(t *testing.T) {
 func TestHeadroomIsHeldAgain(t *testing.T) {
 	var r reader[Row, Key]
 	r.passed(headroomAfter, 0, true)
-	defer r.end()
+	defer r.headroom.release()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range 100 {

@@ -61,7 +61,7 @@ func OpenQuery(ctx context.Context, db Querier, d Dialect, query string, key ...
 //
 // Ends: with the rows, at an error, or when ctx ends.
 // Owns: one connection while the loop runs.
-// Reads ahead: at most 64 rows.
+// Reads ahead: at most 128 rows.
 // Reuse: always; it reads the database anew.
 func (t *Table) All(ctx context.Context) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {

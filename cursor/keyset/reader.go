@@ -43,7 +43,7 @@ type reader[T, P any] struct {
 	bytes    func(T) int // nil where they are not known
 	reuse    bool        // the rows in a request's buffer lend their memory
 	open     func(ctx context.Context, text string, args []any) (source[T], error)
-	free     func() // at the end of the loop, see end; or nil
+	free     func() // what open has prepared; see end
 
 	prepared bool
 	checked  bool // a position has been found again

@@ -116,15 +116,30 @@ func (p *place) job(count *counter) riverjob.Job[order, int64] {
 	}
 }
 
-// prepare makes the schema, the tables and the rows, where they are missing.
+// prepare makes the schema, the tables and the rows, where they are missing. PostgreSQL may
+// refuse one of two that make the same at once. So fleets do it one after the other; and since
+// the server may still be at what a fleet began that was killed, one tries again.
 func (p *place) prepare(ctx context.Context) error {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext($1))", "fleet "+p.Schema); err != nil {
+		return err
+	}
+	defer conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock(hashtext($1))", "fleet "+p.Schema)
+	for range 3 {
+		if err = p.makeAll(ctx); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+func (p *place) makeAll(ctx context.Context) error {
 	var made bool
 	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
-		// PostgreSQL may refuse one of two that make the same schema at once, and a fleet that was
-		// killed may still be making it.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", "fleet "+p.Schema); err != nil {
-			return err
-		}
 		quoted := pgx.Identifier{p.Schema}.Sanitize()
 		if _, err := tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoted); err != nil {
 			return err

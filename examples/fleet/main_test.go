@@ -86,8 +86,12 @@ func TestAFleetWhoseWorkersAreKilledEndsWhole(t *testing.T) {
 		scale = text
 	}
 	args := strings.Fields(scale)
-	for rows := 60_000; killedFleet(t, dsn, args) == 0 && !t.Failed(); {
-		if rows *= 4; rows > 10_000_000 {
+	c, err := parse(os.Stderr, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows := c.Rows; killedFleet(t, dsn, args) == 0 && !t.Failed(); {
+		if rows *= 4; rows > 100*c.Rows {
 			t.Fatal("no worker was killed")
 		}
 		t.Logf("it was done before the first kill: once more with %d rows", rows)
@@ -128,6 +132,36 @@ func killedFleet(t *testing.T, dsn string, args []string) (killed int) {
 		t.Error("the schema is left")
 	}
 	return killed
+}
+
+// A fleet that is killed may leave the server at the making of what the next one makes, too.
+func TestFleetsPrepareAtOnce(t *testing.T) {
+	c, err := parse(os.Stderr, []string{"-dsn", dsn(t), "-rows", "1000", "-out", t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		p, err := open(t.Context(), c, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.close()
+		all.Go(func() {
+			if err := p.prepare(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	p, err := open(t.Context(), c, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := p.remove(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A worker that has just been started ends by the signal before it listens to it, which is

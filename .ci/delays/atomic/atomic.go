@@ -38,7 +38,6 @@ type number[V any] interface {
 	Swap(V) V
 	Add(V) V
 	Or(V) V
-	And(V) V
 	CompareAndSwap(old, v V) bool
 }
 
@@ -52,7 +51,6 @@ func (d *delayed[V, N, P]) Store(v V)  { delay.Here(); defer delay.Here(); P(&d.
 func (d *delayed[V, N, P]) Swap(v V) V { delay.Here(); defer delay.Here(); return P(&d.n).Swap(v) }
 func (d *delayed[V, N, P]) Add(v V) V  { delay.Here(); defer delay.Here(); return P(&d.n).Add(v) }
 func (d *delayed[V, N, P]) Or(v V) V   { delay.Here(); defer delay.Here(); return P(&d.n).Or(v) }
-func (d *delayed[V, N, P]) And(v V) V  { delay.Here(); defer delay.Here(); return P(&d.n).And(v) }
 func (d *delayed[V, N, P]) CompareAndSwap(old, v V) bool {
 	delay.Here()
 	defer delay.Here()
@@ -62,6 +60,5 @@ func (d *delayed[V, N, P]) CompareAndSwap(old, v V) bool {
 type (
 	Int32  = delayed[int32, atomic.Int32, *atomic.Int32]
 	Int64  = delayed[int64, atomic.Int64, *atomic.Int64]
-	Uint32 = delayed[uint32, atomic.Uint32, *atomic.Uint32]
 	Uint64 = delayed[uint64, atomic.Uint64, *atomic.Uint64]
 )

@@ -9,17 +9,14 @@ import (
 
 type (
 	Cond      = sync.Cond
-	Locker    = sync.Locker
 	Map       = sync.Map
 	Once      = sync.Once
 	Pool      = sync.Pool
-	RWMutex   = sync.RWMutex
 	WaitGroup = sync.WaitGroup
 )
 
-func OnceFunc(f func()) func()                           { return sync.OnceFunc(f) }
-func OnceValue[T any](f func() T) func() T               { return sync.OnceValue(f) }
-func OnceValues[A, B any](f func() (A, B)) func() (A, B) { return sync.OnceValues(f) }
+func OnceFunc(f func()) func()             { return sync.OnceFunc(f) }
+func OnceValue[T any](f func() T) func() T { return sync.OnceValue(f) }
 
 type Mutex struct{ m sync.Mutex }
 
