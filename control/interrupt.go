@@ -29,7 +29,9 @@ var ErrInterrupted = errors.New("control: interrupted")
 //     the loop ends.
 //   - The second one ends the context, with a cause that Is [ErrInterrupted]: the calls in
 //     flight are cut, and the loop ends with an error.
-//   - From the third one on signals have their usual effect, which is to end the process.
+//   - From the third one on signals have their usual effect, which is to end the process
+//     (Ctrl-C does not, where the program was begun in the background of a script: os.Interrupt
+//     is ignored there).
 //
 // What ends the source is up to the pipeline: [Gated] in front of one that goes on, [Until]
 // around one that blocks. With neither, the loop ends at its first item that is not begun, if

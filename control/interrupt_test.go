@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,6 +81,11 @@ func TestInterruptibleProcess(t *testing.T) {
 		select {}
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		if signal.Ignored(sig) { // as in the background of a script; what is caught here is not ignored in the process
+			caught := make(chan os.Signal, 1)
+			signal.Notify(caught, sig)
+			defer signal.Stop(caught)
+		}
 		cmd := exec.Command(os.Args[0], "-test.run=^TestInterruptibleProcess$")
 		cmd.Env = append(os.Environ(), "PIPELINE_INTERRUPTED=1")
 		out, err := cmd.StdoutPipe()
