@@ -29,12 +29,13 @@ import (
 // where commits happen at the same items: that is, by number ([Every].Items) and
 // without an early end.
 //
-// From Restore, or the first Write, to Close the File holds a lock on the output,
+// From Open, or the first Write, to Close the File holds a lock on the output,
 // so that two runs cannot mix their lines in it ([ErrLocked]).
 //
 // What no checkpoint vouches for is never cut off or written over. A file that is not
 // empty is refused where the job has no record ([ErrOutputChanged]): move it away, or
-// open the job with [Discard]. A file that was refused, for whatever reason, is not
+// open the job with [Discard]. Between a job's first Open and its first commit the file is known by its
+// name alone. A file that was refused, for whatever reason, is not
 // touched any more, not at Close either. One that somebody truncates, appends to,
 // replaces or removes while it is written is [ErrOutputChanged] at the next commit at the
 // latest; nothing is committed from then on.
@@ -165,10 +166,7 @@ func (f *File) Sync(context.Context) (json.RawMessage, error) {
 	if err := f.begin(); err != nil {
 		return nil, err
 	}
-	if !sameFile(f.f, f.path) {
-		return nil, fmt.Errorf("%w: output %s was removed or replaced while it was written", ErrOutputChanged, f.path)
-	}
-	if err := f.intact(); err != nil {
+	if err := f.unchanged(); err != nil {
 		return nil, err
 	}
 	if f.lastSync != nil {
@@ -244,8 +242,12 @@ func (f *File) Close() error {
 	if f.f == nil {
 		return nil
 	}
-	if f.dead == nil && f.ready {
-		err = errors.Join(err, f.finish())
+	if f.dead == nil && f.ready && f.unfinished() {
+		if changed := f.unchanged(); changed != nil {
+			err = errors.Join(err, changed)
+		} else {
+			err = errors.Join(err, f.finish())
+		}
 	}
 	err = errors.Join(err, f.f.Close())
 	f.f = nil
@@ -257,6 +259,11 @@ func (f *File) Close() error {
 		return fmt.Errorf("cursor: close output %s: %w", f.path, err)
 	}
 	return nil
+}
+
+// unfinished reports whether anything is left for finish to do.
+func (f *File) unfinished() bool {
+	return len(f.out) > 0 || len(f.tail) > 0 || f.member || f.zip != "" && f.size == 0
 }
 
 // finish hands all that is left to the file.

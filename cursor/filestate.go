@@ -113,6 +113,15 @@ func (f *File) begun() json.RawMessage {
 	return state
 }
 
+// unchanged says so where the file is not the one that is written, or not as long as what was
+// written to it.
+func (f *File) unchanged() error {
+	if !sameFile(f.f, f.path) {
+		return fmt.Errorf("%w: output %s was removed or replaced while it was written", ErrOutputChanged, f.path)
+	}
+	return f.intact()
+}
+
 // intact says so where the file is not as long as what was written to it.
 func (f *File) intact() error {
 	info, err := f.f.Stat()
@@ -138,8 +147,20 @@ func (f *File) acquire(c *checkpoint) error {
 	case f.job != "" && f.job != c.job:
 		return fmt.Errorf("output %s is that of job %q; open a File for each job, with a path of its own", f.path, f.job)
 	}
+	if err := f.lock(); err != nil {
+		return err
+	}
 	f.owner = c
 	return nil
+}
+
+// TryLock takes the lock that [Open] takes, without waiting: for a program that looks at what
+// is in the file before it opens the job. Where another run has it, its error Is [ErrLocked].
+// Close gives it back.
+func (f *File) TryLock() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lock()
 }
 
 // release says that c is closed, or could not be opened.
