@@ -28,7 +28,7 @@ func (e *export) wantMore(ctx context.Context, p *plan.Plan, complete bool) erro
 			e.say("the export before was made without -more: rows that were committed late, with a key below its last one, are not in it")
 		}
 	}
-	p.More = true
+	p.More, p.Finished = true, false
 	if complete || len(p.Parts) == 0 {
 		return nil // the plan is saved with its parts
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,40 +13,31 @@ import (
 	"example.com/pipeline/examples/export/advice"
 	"example.com/pipeline/examples/export/encode"
 	"example.com/pipeline/examples/export/plan"
-	"example.com/pipeline/examples/export/source"
 )
 
 // openPlan takes the export's lock and finds the plan that it began with. The plan has no
-// parts where it has not begun.
+// parts where it has not begun. With -restart it is a new one, and that which was there
+// stands until the new one is saved with its parts.
 func (e *export) openPlan(ctx context.Context) (p plan.Plan, err error) {
-	var options []cursor.OpenOption
-	if e.restart {
-		options = append(options, cursor.Discard())
-		e.superseded = e.oldPlan(ctx)
+	e.checkpoint, err = cursor.Open[plan.Plan](ctx, e.stores, e.job)
+	if e.restart && (errors.Is(err, cursor.ErrCorrupt) || errors.Is(err, cursor.ErrMismatch)) {
+		e.checkpoint, err = cursor.Open[plan.Plan](ctx, e.stores, e.job, cursor.Discard())
 	}
-	if e.checkpoint, err = cursor.Open[plan.Plan](ctx, e.stores, e.job, options...); err != nil {
+	if err != nil {
 		return p, err
 	}
 	stored := e.checkpoint.Position()
-	if stored == nil {
-		return plan.Plan{ID: rand.Text(), Settings: e.settings}, nil
-	}
-	if diff := e.settings.Difference(stored.Settings); diff != "" {
-		e.checkpoint.Close()
-		return p, fmt.Errorf("%w: %s was begun with other flags: %s", cursor.ErrMismatch, e.out, diff)
-	}
-	return *stored, nil
-}
-
-// oldPlan returns the plan that -restart gives up, whose files it answers for. One that
-// cannot be read has none.
-func (e *export) oldPlan(ctx context.Context) (p plan.Plan) {
-	if r, err := cursor.Inspect(ctx, e.stores, e.job); err == nil && len(r.Position) > 0 {
-		if json.Unmarshal(r.Position, &p) != nil {
-			return plan.Plan{}
+	if stored != nil && !e.restart {
+		if diff := e.settings.Difference(stored.Settings); diff != "" {
+			e.checkpoint.Close()
+			return p, fmt.Errorf("%w: %s was begun with other flags: %s", cursor.ErrMismatch, e.out, diff)
 		}
+		return *stored, nil
 	}
-	return p
+	if stored != nil {
+		e.superseded = *stored
+	}
+	return plan.Plan{ID: rand.Text(), Settings: e.settings, Restart: e.restart}, nil
 }
 
 // An openPart is a part that this run works on.
@@ -55,6 +45,7 @@ type openPart struct {
 	plan.Part
 	path       string
 	file       *cursor.File
+	made       bool // by this run, and nothing in it yet
 	checkpoint *cursor.Checkpoint[keyset.Key]
 	latest     *keyset.Key // a safe end that has been asked for already
 }
@@ -84,21 +75,27 @@ func (e *export) openParts(ctx context.Context, p *plan.Plan) (parts []*openPart
 		}
 		p.Supersede(e.superseded)
 	}
-	var options []cursor.FileOption
-	if e.compress != "" {
-		options = append(options, cursor.Compress(encode.Compressor(e.compress)))
-	}
+	defer func() {
+		if err != nil {
+			removeEmpty(parts)
+		}
+	}()
 	for _, part := range p.Parts {
-		path := part.Path(e.folder)
-		file, err := cursor.OpenFile(path, options...)
+		opened, err := e.openFile(part, e.compress)
 		if err != nil {
 			return parts, err
 		}
-		parts = append(parts, &openPart{Part: part, path: path, file: file})
+		parts = append(parts, opened)
+		if err := opened.file.TryLock(); err != nil {
+			opened.made = false // somebody else has it
+			return parts, err
+		}
 	}
 	if fresh {
-		if err := e.claim(p.Parts); err != nil {
-			return parts, err
+		for _, part := range parts {
+			if err := e.claim(part.path, e.restart); err != nil {
+				return parts, err
+			}
 		}
 		if err := e.checkpoint.Commit(ctx, *p); err != nil {
 			return parts, err
@@ -108,28 +105,55 @@ func (e *export) openParts(ctx context.Context, p *plan.Plan) (parts []*openPart
 		return parts, err
 	}
 	for i, part := range parts {
-		if err := e.openCheckpoint(ctx, part, partJob(e.job, i), p.ID, fresh); err != nil {
+		if err := e.openCheckpoint(ctx, part, partJob(e.job, i), p, fresh); err != nil {
 			return parts, err
 		}
 	}
 	return parts, nil
 }
 
+// openFile opens the file of a part, and makes it where there is none.
+func (e *export) openFile(part plan.Part, compress string) (*openPart, error) {
+	path := part.Path(e.folder)
+	var options []cursor.FileOption
+	if compress != "" {
+		options = append(options, cursor.Compress(encode.Compressor(compress)))
+	}
+	_, missing := os.Lstat(path)
+	file, err := cursor.OpenFile(path, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &openPart{Part: part, path: path, file: file, made: errors.Is(missing, fs.ErrNotExist)}, nil
+}
+
+// removeEmpty removes the files that a refused run has made.
+func removeEmpty(parts []*openPart) {
+	for _, p := range parts {
+		if info, err := os.Lstat(p.path); p.made && err == nil && info.Size() == 0 {
+			os.Remove(p.path)
+		}
+	}
+}
+
 // partJob names the checkpoint of a part.
 func partJob(job string, i int) string { return fmt.Sprintf("%s.%d", job, i+1) }
 
 // removeStale removes the files that only an export before had: they would be taken for
-// parts of this one.
+// parts of this one. One that is not as that export has left it stays.
 func (e *export) removeStale(ctx context.Context, p *plan.Plan) error {
 	if len(p.Stale) == 0 {
 		return nil
 	}
-	for _, file := range p.Stale {
-		path := plan.Part{File: file}.Path(e.folder)
-		switch err := os.Remove(path); {
+	for _, stale := range p.Stale {
+		path := plan.Part{File: stale.File}.Path(e.folder)
+		switch err := e.removeOne(ctx, stale, path); {
 		case err == nil:
 			e.say("removed %s, which was written by the export before", path)
-		case !errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, errForeign):
+			e.say("left %s, which is not what the export before has written", path)
+		default:
 			return fmt.Errorf("remove a file of the export before: %w", err)
 		}
 	}
@@ -137,17 +161,46 @@ func (e *export) removeStale(ctx context.Context, p *plan.Plan) error {
 	return e.checkpoint.Commit(ctx, *p)
 }
 
+var errForeign = errors.New("the file is not that of the export before")
+
+// removeOne removes a file if the checkpoint of the part that it was vouches for it.
+func (e *export) removeOne(ctx context.Context, stale plan.Stale, path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular(), stale.Size >= 0 && info.Size() != stale.Size, e.isDatabase(path):
+		return errForeign
+	}
+	part, err := e.openFile(plan.Part{File: stale.File}, stale.Compress)
+	if err != nil {
+		return err
+	}
+	defer part.Close()
+	part.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, partJob(e.job, stale.Part),
+		cursor.WithFingerprint(stale.ID), cursor.Attach("file", part.file))
+	switch {
+	case errors.Is(err, cursor.ErrOutputChanged), errors.Is(err, cursor.ErrMismatch), errors.Is(err, cursor.ErrCorrupt):
+		return errForeign
+	case err != nil:
+		return err
+	}
+	return os.Remove(path)
+}
+
 // openCheckpoint opens a part's checkpoint. One of an older plan is dropped, and where
-// there is none the part begins: the plan in force was saved after it, and says that the
-// file is ours whatever is in it.
-func (e *export) openCheckpoint(ctx context.Context, p *openPart, job, id string, fresh bool) error {
-	options := []cursor.OpenOption{cursor.WithFingerprint(id), cursor.Attach("file", p.file)}
+// there is none the part begins. The record of a part is saved before the first byte of its
+// file: in a file without one are the bytes of somebody else, or what -restart gives up.
+func (e *export) openCheckpoint(ctx context.Context, part *openPart, job string, p *plan.Plan, fresh bool) error {
+	options := []cursor.OpenOption{cursor.WithFingerprint(p.ID), cursor.Attach("file", part.file)}
 	record, err := cursor.Inspect(ctx, e.stores, job)
-	anew := e.sources[p.Table].Order == source.NoOrder && !record.Finished // nothing of it can be gone on with
-	if err == nil && (record.Fingerprint != id || anew) || fresh {
+	if err == nil && record.Fingerprint != p.ID || fresh {
+		if err := e.claim(part.path, p.Restart); err != nil {
+			return err
+		}
 		options = append(options, cursor.Discard())
 	}
-	p.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, options...)
+	part.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, options...)
 	return err
 }
 
@@ -167,30 +220,30 @@ func (e *export) split(ctx context.Context) (parts []plan.Part, err error) {
 	return parts, nil
 }
 
-// claim refuses files that are there and are not this export's. The database itself it
+// claim refuses a file that is there and is not this export's. The database itself it
 // refuses whatever is asked for.
-func (e *export) claim(parts []plan.Part) error {
-	var database os.FileInfo // nil where the database is no file
-	if e.db.Path != "" {
-		var err error
-		if database, err = os.Stat(e.db.Path); err != nil {
-			return err
-		}
-	}
-	for _, p := range parts {
-		path := p.Path(e.folder)
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			return err
-		case database != nil && os.SameFile(database, info):
-			return advice.New("Choose another -out.", "%s is the database that is to be exported", path)
-		case info.Size() > 0 && !e.restart:
-			return advice.New("Move it away, or choose another -out. If it is to be overwritten: "+e.command()+" -restart",
-				"%s is there, and no checkpoint says that this export wrote it (looked in %s)", path, e.checkpoints())
-		}
+func (e *export) claim(path string, restart bool) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case e.isDatabase(path):
+		return advice.New("Choose another -out.", "%s is the database that is to be exported", path)
+	case info.Size() > 0 && !restart:
+		return advice.New("Move it away, or choose another -out. If it is to be overwritten: "+e.command()+" -restart",
+			"%s is there, and no checkpoint says that this export wrote it (looked in %s)", path, e.checkpoints())
 	}
 	return nil
+}
+
+// isDatabase reports whether a file is the database that is exported.
+func (e *export) isDatabase(path string) bool {
+	if e.db.Path == "" {
+		return false
+	}
+	database, err := os.Stat(e.db.Path)
+	info, fileErr := os.Stat(path)
+	return err == nil && fileErr == nil && os.SameFile(database, info)
 }
 
 // checkpoints says where the checkpoints are.

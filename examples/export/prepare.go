@@ -70,15 +70,20 @@ func (e *export) prepareFolders(ctx context.Context) (err error) {
 	if _, err := plan.Real(e.out); err != nil {
 		return fmt.Errorf("the folder of -out: %w", err)
 	}
+	if !e.several() {
+		if err := e.refuseStream(); err != nil {
+			return err
+		}
+	}
 	if err := e.claimManifest(); err != nil {
 		return err
 	}
-	if e.stores, err = cursor.NewFileStore(e.state); err != nil {
-		return err
-	}
-	seen := e.state // from where the output is seen
-	if e.store == "db" {
-		seen = ""
+	seen := "" // from where the output is seen
+	if e.store == "file" {
+		seen = e.state
+		if e.stores, err = cursor.NewFileStore(e.state); err != nil {
+			return err
+		}
 	}
 	if e.job, err = plan.Job(e.out, seen); err != nil {
 		return err
@@ -88,6 +93,23 @@ func (e *export) prepareFolders(ctx context.Context) (err error) {
 		e.dsn, err = demoDatabase(ctx, e.state, e.rows, e.say)
 	}
 	return err
+}
+
+// refuseStream refuses an output that cannot be cut off, or that messages are written to.
+func (e *export) refuseStream() error {
+	out, err := os.Stat(e.out)
+	if err != nil {
+		return nil // it is to be made
+	}
+	if mode := out.Mode(); mode&(fs.ModeDevice|fs.ModeNamedPipe|fs.ModeSocket) != 0 {
+		return advice.New("Write to standard output with -out -, or choose a file.", "-out %s is no file, and an export that is gone on with is cut off at its last commit", e.out)
+	}
+	for _, stream := range []*os.File{os.Stdout, os.Stderr} {
+		if info, err := stream.Stat(); err == nil && os.SameFile(info, out) {
+			return advice.New("Write to standard output with -out -, or choose another file.", "-out %s is where the messages go", e.out)
+		}
+	}
+	return nil
 }
 
 // prepareTables looks the tables up and checks what the user said about them.

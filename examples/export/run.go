@@ -74,7 +74,7 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer closing(e.checkpoint, &err)
-	behind := e.checkpoint.Finished()
+	behind := e.checkpoint.Finished() && !e.restart
 	if behind && !e.more {
 		return e.alreadyDone(ctx, p)
 	}
@@ -253,6 +253,9 @@ func (e *export) commitEvery() cursor.Every {
 func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) error {
 	for i, part := range parts {
 		p.Parts[i].Rows = part.checkpoint.Items()
+		if _, err := part.file.Sync(ctx); err != nil { // somebody may have changed it since it was finished
+			return err
+		}
 		if err := part.Close(); err != nil {
 			return err
 		}
@@ -262,6 +265,7 @@ func (e *export) finish(ctx context.Context, p plan.Plan, parts []*openPart) err
 		}
 		p.Parts[i].Size = info.Size()
 	}
+	p.Finished = true
 	if err := e.checkpoint.Commit(ctx, p); err != nil {
 		return err
 	}

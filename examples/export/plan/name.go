@@ -3,13 +3,14 @@ package plan
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
 
 // Job names the export by its output, whatever way leads to the file. Where state is a
 // folder, the output counts as it is seen from there, so that both can be moved
-// together; where it is "", by its whole path.
+// together, or the folder renamed that both are in; where it is "", by its whole path.
 func Job(out, state string) (string, error) {
 	path, err := Real(out)
 	if err != nil {
@@ -22,7 +23,11 @@ func Job(out, state string) (string, error) {
 		}
 	}
 	sum := sha256.Sum256([]byte(seen))
-	return fmt.Sprintf("%.100s-%x", strings.ToValidUTF8(filepath.Base(path), "_"), sum[:6]), nil
+	name := filepath.Base(seen)
+	if name == ".." || name == "." {
+		name = "folder" // it has the state in it
+	}
+	return fmt.Sprintf("%.100s-%x", strings.ToValidUTF8(name, "_"), sum[:6]), nil
 }
 
 // From returns a path as it is seen from a folder; where no way leads there, on another
@@ -39,21 +44,31 @@ func From(folder, path string) (string, error) {
 	return filepath.ToSlash(rel), nil
 }
 
-// Real returns the whole path of a file that need not be there, without symbolic links. The
-// folder that it is in must be there.
+// Real returns the whole path of a file that need not be there, without symbolic links,
+// those to a file that is to be made included. The folder that it is in must be there.
 func Real(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		return target, nil
+	for range 100 { // as many links as a chain may have, and more
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			return target, nil
+		}
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, filepath.Base(path))
+		link, err := os.Readlink(path)
+		if err != nil {
+			return path, nil
+		}
+		if path = link; !filepath.IsAbs(link) {
+			path = filepath.Join(dir, link)
+		}
 	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, filepath.Base(path)), nil
+	return "", fmt.Errorf("%s: too many symbolic links", path)
 }
 
 // endings are those that a part's number stands before.

@@ -25,8 +25,19 @@ type Plan struct {
 	ID       string // new with each export from the beginning; the parts' fingerprint
 	Settings Settings
 	Parts    []Part
-	More     bool     `json:",omitempty"` // each run ends where no commit can still come in before
-	Stale    []string `json:",omitempty"` // files of an export before, which are to be removed
+	More     bool    `json:",omitempty"` // each run ends where no commit can still come in before
+	Restart  bool    `json:",omitempty"` // what was in the files before it is to be written over
+	Finished bool    `json:",omitempty"` // the sizes of the parts are known
+	Stale    []Stale `json:",omitempty"` // files of an export before, which are to be removed
+}
+
+// A Stale file is one that an export before has written, and how to know it by.
+type Stale struct {
+	File     string
+	Part     int    // which it was
+	ID       string // of its plan
+	Compress string
+	Size     int64 // -1 where it was not finished
 }
 
 // A Part is one file and the rows in it.
@@ -47,14 +58,17 @@ func (p *Plan) Supersede(old Plan) {
 	for _, part := range p.Parts {
 		current[part.File] = true
 	}
-	for _, part := range old.Parts {
-		if !current[part.File] {
-			p.Stale = append(p.Stale, part.File)
+	stale := old.Stale
+	for i, part := range old.Parts {
+		one := Stale{part.File, i, old.ID, old.Settings.Compress, -1}
+		if old.Finished {
+			one.Size = part.Size
 		}
+		stale = append(stale, one)
 	}
-	for _, file := range old.Stale {
-		if !current[file] {
-			p.Stale = append(p.Stale, file)
+	for _, one := range stale {
+		if !current[one.File] {
+			p.Stale = append(p.Stale, one)
 		}
 	}
 }

@@ -99,10 +99,18 @@ func TestDifference(t *testing.T) {
 }
 
 func TestSupersede(t *testing.T) {
-	old := Plan{Parts: []Part{{File: "a.1of2"}, {File: "a.2of2"}, {File: "a"}}, Stale: []string{"b", "a"}}
+	before := Stale{"b", 1, "first", "", -1}
+	old := Plan{ID: "second", Settings: Settings{Compress: "gzip"}, Finished: true,
+		Parts: []Part{{File: "a.1of2", Size: 3}, {File: "a.2of2", Size: 4}, {File: "a"}}, Stale: []Stale{before, {"a", 0, "first", "", -1}}}
 	p := Plan{Parts: []Part{{File: "a"}, {File: "a.1of3"}}}
 	p.Supersede(old)
-	if want := []string{"a.1of2", "a.2of2", "b"}; !slices.Equal(p.Stale, want) {
+	if want := []Stale{before, {"a.1of2", 0, "second", "gzip", 3}, {"a.2of2", 1, "second", "gzip", 4}}; !slices.Equal(p.Stale, want) {
 		t.Errorf("stale are %v, want %v", p.Stale, want)
+	}
+	old.Finished = false
+	p.Stale = nil
+	p.Supersede(old)
+	if p.Stale[1].Size != -1 {
+		t.Errorf("the size of a part that is not finished is taken for %d", p.Stale[1].Size)
 	}
 }
