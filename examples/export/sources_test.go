@@ -120,6 +120,39 @@ func TestWALInAReadOnlyFolder(t *testing.T) {
 	mustRun(t, dir, exitFailed, "its write-ahead log (-wal) holds changes", "-dsn="+logged+"/x.db", "-table=t", "-out=logged.csv")
 }
 
+// A database that is read without locks, since files beside it cannot be made, may be changed by
+// its owner: no row that was read since then gets into the file.
+func TestChangedInAReadOnlyFolder(t *testing.T) {
+	t.Parallel()
+	dsn := newSQLite(t, append(keyed(2000), "PRAGMA journal_mode = WAL")...)
+	owned, seen := filepath.Dir(strings.TrimPrefix(dsn, "sqlite:")), t.TempDir()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a folder read-only")
+	}
+	if out, err := exec.Command("mount", "--bind", owned, seen).CombinedOutput(); err != nil {
+		t.Skipf("no second view of a folder: %v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("umount", "-l", seen).Run() })
+	if out, err := exec.Command("mount", "-o", "remount,bind,ro", seen).CombinedOutput(); err != nil {
+		t.Skipf("%v: %s", err, out)
+	}
+	dir, args := t.TempDir(), []string{"-dsn=" + seen + "/test.db", "-table=t", "-out=o.csv"}
+	p := startSlow(t, dir, append(args, "-rate=200", "-page=10", "-commit=10")...)
+	db := openSQLite(t, dsn)
+	if _, err := db.Exec("DELETE FROM t WHERE id > 1000"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	if code := p.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(p.stderr.String(), "was changed while it was read") {
+		t.Fatalf("exit code %d: %s%s", code, p.stdout, p.stderr)
+	}
+	mustRun(t, dir, exitDone, "going on with", args...)
+	same(t, "the export", read(t, dir+"/o.csv"), undisturbed(t, []string{"-dsn=" + dsn, "-table=t", "-out=o.csv"}, []string{"o.csv"})[0])
+}
+
 // A folder that is moved with its state and its database goes on where it was.
 func TestMovedFolder(t *testing.T) {
 	t.Parallel()

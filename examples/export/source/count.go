@@ -114,7 +114,7 @@ func (s *Source) Count(ctx context.Context, t *Table) (n int64, err error) {
 		<-stopped
 		err = ctx.Err()
 	}
-	return n, err
+	return n, s.checked(ctx, err)
 }
 
 // interrupter returns what ends the statement that runs on a connection. In MariaDB that

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/pipeline/control"
+	"example.com/pipeline/examples/export/sqlite"
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -89,7 +90,10 @@ func Retry(say func(try int, pause time.Duration, err error)) func(context.Conte
 func Advice(err error) string {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
+	var lite *sqlite.Error
 	switch {
+	case errors.As(err, &lite) && lite.Code == sqliteHot:
+		return "A program that wrote to the database was killed. Open it once with one that may write to it and its folder, such as the sqlite3 shell: that rolls the transaction back."
 	case errors.As(err, &pg):
 		switch {
 		case pg.Code == "42P05" || pg.Code == "26000":

@@ -4,6 +4,7 @@
 //	dsn.go       takes a data source name apart, whatever its form; environ.go finds one that is not given
 //	redact.go    makes one fit to be printed
 //	sqlite.go    postgres.go mysql.go  open a database, and pin what its answers depend on
+//	sqlitefile.go  what is beside a database's file, and whether it has changed
 //	buffered.go  reads much from a server at a time; postgresrows.go lends PostgreSQL's values
 //	table.go     finds a table or a query, and the order in which it can be read
 //	until.go     reads a key that a user has typed
@@ -40,6 +41,7 @@ type Source struct {
 	Name    string // what it is: part of the export's identity, fit to be printed
 	Path    string // of the file, where the database is one
 	Note    string // what the user should know of the way it was opened; "" for nothing
+	file    *sqliteFile
 }
 
 // openTime is how long a database may take to answer at first.
@@ -54,7 +56,10 @@ func Open(ctx context.Context, dsn string, write bool) (*Source, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	s := &Source{Dialect: t.dialect, System: t.system, Name: t.name, Path: t.path}
+	s := &Source{Dialect: t.dialect, System: t.system, Name: t.name, file: t.file}
+	if t.file != nil {
+		s.Path = t.file.path
+	}
 	if s.DB, s.Note, err = t.open(ctx, write); err != nil {
 		return nil, err
 	}
@@ -79,6 +84,6 @@ type target struct {
 	system  string
 	dialect keyset.Dialect
 	name    string
-	path    string
+	file    *sqliteFile // nil where the database is none
 	open    func(ctx context.Context, write bool) (db *sql.DB, note string, err error)
 }

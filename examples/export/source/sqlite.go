@@ -35,6 +35,7 @@ const (
 	sqliteLocked   = 6
 	sqliteReadOnly = 8
 	sqliteCantOpen = 14
+	sqliteHot      = 776 // read-only, and a transaction is to be rolled back
 )
 
 // sqliteParams are the parameters of a URI that are passed on.
@@ -100,17 +101,18 @@ func sqliteTarget(path string, params url.Values) (*target, error) {
 	case info.IsDir():
 		return nil, fmt.Errorf("-dsn: %s is a folder", path)
 	}
-	t := &target{system: SQLite, dialect: keyset.SQLite, name: "sqlite:" + path, path: path}
+	file := &sqliteFile{path: path, real: whereFileIs(path)}
+	t := &target{system: SQLite, dialect: keyset.SQLite, name: "sqlite:" + path, file: file}
 	t.open = func(ctx context.Context, write bool) (*sql.DB, string, error) {
-		return openSQLite(ctx, path, params, write)
+		return file.open(ctx, params, write)
 	}
 	return t, nil
 }
 
-// openSQLite opens a database file. One with a write-ahead log wants to make files beside
-// it, also to be read. Where that cannot be, and there is no log, it is read as a file that
-// nobody changes.
-func openSQLite(ctx context.Context, path string, given url.Values, write bool) (db *sql.DB, note string, err error) {
+// open opens a database file. One with a write-ahead log wants to make files beside it, also
+// to be read. Where that cannot be, and there is no log, it is read without locks, and looked
+// at after each page.
+func (f *sqliteFile) open(ctx context.Context, given url.Values, write bool) (db *sql.DB, note string, err error) {
 	params := url.Values{"mode": {"ro"}}
 	for name, values := range given {
 		params[name] = values
@@ -119,22 +121,47 @@ func openSQLite(ctx context.Context, path string, given url.Values, write bool) 
 		params.Set("mode", "rw")
 	}
 	params["_pragma"] = append([]string{"busy_timeout(10000)"}, given["_pragma"]...)
-	if db, err = tryFile(ctx, path, params); err == nil {
+	if unlocked(given) && !write {
+		db, err = f.openWatched(ctx, params)
+		return db, "", err
+	}
+	if db, err = tryFile(ctx, f.path, params); err == nil {
 		return db, "", nil
 	}
 	code := sqliteCode(err)
-	if write || given.Has("immutable") || code != sqliteReadOnly && code != sqliteCantOpen {
-		return nil, "", fmt.Errorf("cannot open %s: %w", path, err)
-	}
-	if log, statErr := os.Stat(path + "-wal"); statErr == nil && log.Size() > 0 {
+	switch {
+	case code != sqliteReadOnly && code != sqliteCantOpen:
+		return nil, "", fmt.Errorf("cannot open %s: %w", f.path, err)
+	case f.hot():
+		return nil, "", f.errHot()
+	case write || given.Has("immutable"):
+		return nil, "", fmt.Errorf("cannot open %s: %w", f.path, err)
+	case f.logged():
 		return nil, "", fmt.Errorf("cannot open %s: its write-ahead log (-wal) holds changes, and files beside it cannot be made: %w; "+
-			"copy the database with its -wal file to a folder that you may write to, or have its owner run PRAGMA wal_checkpoint(TRUNCATE)", path, err)
+			"copy the database with its -wal file to a folder that you may write to, or have its owner run PRAGMA wal_checkpoint(TRUNCATE)", f.path, err)
 	}
 	params.Set("immutable", "1")
-	if db, immutableErr := tryFile(ctx, path, params); immutableErr == nil {
-		return db, fmt.Sprintf("files beside %s cannot be made, so it is read as a database that nobody changes meanwhile (immutable=1)", path), nil
+	if db, err = f.openWatched(ctx, params); err != nil {
+		return nil, "", err
 	}
-	return nil, "", fmt.Errorf("cannot open %s: %w", path, err)
+	return db, fmt.Sprintf("files beside %s cannot be made, so it is read without locks (immutable=1); "+
+		"it is looked at after each page, and the export ends where it was changed meanwhile", f.path), nil
+}
+
+// openWatched opens a file that is read without locks.
+func (f *sqliteFile) openWatched(ctx context.Context, params url.Values) (*sql.DB, error) {
+	if err := f.watch(ctx); err != nil {
+		return nil, err
+	}
+	db, err := tryFile(ctx, f.path, params)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", f.path, err)
+	}
+	if err := f.unchanged(); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
 }
 
 // tryFile opens a database and reads its first page.

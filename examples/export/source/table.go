@@ -52,6 +52,7 @@ const (
 // Table looks a table up, and refuses what cannot be read before a row is. One without a
 // key that can be read by is read in another order: see without.go.
 func (s *Source) Table(ctx context.Context, name string, o Options) (*Table, error) {
+	o.Page.Retry = s.checkedPages(o.Page.Retry)
 	k, full, err := s.find(ctx, name, o.Key)
 	t := &Table{Table: k, Name: full, source: s}
 	if err == nil {
@@ -65,6 +66,7 @@ func (s *Source) Table(ctx context.Context, name string, o Options) (*Table, err
 
 // Query is Table for a query of the user's.
 func (s *Source) Query(ctx context.Context, query string, o Options) (*Table, error) {
+	o.Page.Retry = s.checkedPages(o.Page.Retry)
 	k, err := keyset.OpenQuery(ctx, s.DB, s.Dialect, query, o.Key...)
 	if err != nil {
 		if Passes(err) || ctx.Err() != nil {
@@ -261,7 +263,8 @@ func (t *Table) Split(ctx context.Context, n int) ([]keyset.Range[keyset.Key], e
 	case ByCtid:
 		return t.splitBlocks(ctx, n)
 	}
-	return t.Table.Split(ctx, n)
+	ranges, err := t.Table.Split(ctx, n)
+	return ranges, t.source.checked(ctx, err)
 }
 
 // Fingerprint identifies what is read.
