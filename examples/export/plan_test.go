@@ -67,6 +67,7 @@ func TestSingleNull(t *testing.T) {
 	args := []string{"-dsn=" + dsn, "-table=t", "-columns=a"}
 	for _, test := range []struct{ args, out, want string }{
 		{"", "a.csv", "a\n\\N\n\"\"\n\"\\N\"\nx;y\n"},
+		{`-null=\N`, "n.csv", "a\n\\N\n\"\"\n\"\\N\"\nx;y\n"},
 		{"-null=NULL -header=false", "b.csv", "NULL\n\"\"\n\"\\N\"\nx;y\n"},
 		{"-delimiter=;", "c.csv", "a\n\\N\n\"\"\n\"\\N\"\n\"x;y\"\n"},
 		{"", "d.tsv", "a\n\\N\n\n\\\\N\nx;y\n"},

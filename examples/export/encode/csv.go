@@ -42,16 +42,6 @@ func (e *Encoder) csv(buf []byte, values []any) []byte {
 // delimiter is.
 var unsafeCSV = [256]bool{'"': true, '\n': true, '\r': true}
 
-// quotes reports whether a text needs quotes. Without them stand NULL and binary (\x and
-// hexadecimal digits), so the empty text, one that begins with a backslash, and one that
-// NULL is written as have them.
-func (f Format) quotes(s, null string) bool {
-	if s == "" || s[0] == '\\' || s[0] == ' ' || s[0] == '\t' || s == null {
-		return true
-	}
-	return strings.ContainsAny(s, "\"\n\r") || strings.IndexByte(s, f.delimiter()) >= 0
-}
-
 // harmless reports whether a text has none but characters of ASCII from firstHarmless on. It looks
 // at eight at once: where one is not among them, the lowest such one sets its highest bit.
 func harmless(s string) bool {
@@ -74,8 +64,9 @@ func harmless(s string) bool {
 // firstHarmless is the character behind the comma. The line ends and the quote come before.
 const firstHarmless = ',' + 1
 
-// appendCSVText appends a text. What is no valid UTF-8 would break the file for its
-// readers, and is written as binary.
+// appendCSVText appends a text. Without quotes stand NULL and binary (\x and hexadecimal digits),
+// so the empty text, one that begins with a backslash, and one that NULL is written as have
+// them. What is no valid UTF-8 would break the file for its readers, and is written as binary.
 func (e *Encoder) appendCSVText(buf []byte, s string) []byte {
 	quote := s == "" || s[0] == '\\' || s[0] == ' ' || s[0] == '\t' || s == e.null
 	if !quote && e.harmless && harmless(s) {

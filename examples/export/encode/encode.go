@@ -40,7 +40,7 @@ func (f Format) Check() error {
 		return nil
 	case strings.HasPrefix(f.Null, `\x`), f.Null == "true", f.Null == "false", isNumber(f.Null):
 		return fmt.Errorf("-null must be no text that a value is written as, as %q is", f.Null)
-	case f.quotes(f.Null, ""):
+	case f.Null[0] == ' ' || f.Null[0] == '\t' || strings.ContainsAny(f.Null, "\"\n\r") || strings.IndexByte(f.Null, d) >= 0:
 		return fmt.Errorf("-null must be a text that needs no quotes, not %q", f.Null)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"example.com/pipeline/cursor/keyset"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -80,6 +81,53 @@ func TestValuesInBothFormats(t *testing.T) {
 		}
 	}
 }
+
+// Without quotes, what NULL is written as is NULL and nothing else, whatever the value or the
+// column's name.
+func TestNullIsNoValue(t *testing.T) {
+	for _, null := range []string{`\N`, `\`, `\\N`, "NULL", "-", "null", "é"} {
+		for _, delimiter := range []byte{0, ';', '\t', '|', '!'} {
+			f := Format{Name: "csv", Null: null, Delimiter: delimiter}
+			if err := f.Check(); err != nil {
+				t.Errorf("%+v: %v", f, err)
+				continue
+			}
+			columns := []Column{{Name: null}, {Name: "b"}}
+			texts := []string{null, null + "x", "x" + null, null[:1], strings.ToLower(null), "", " " + null, null + "\n", null + "\xff", "\xff" + null}
+			for _, kind := range []Kind{Plain, Local, Float32, JSON, Number} {
+				columns[0].Kind = kind
+				e := New(f, columns)
+				bare := null + string(f.delimiter())
+				if row := e.Row(nil, []any{nil, nil}); string(row) != bare+null+"\n" {
+					t.Errorf("%+v: NULL is %q", f, row)
+				}
+				if header := e.Header(nil); strings.HasPrefix(string(header), bare) {
+					t.Errorf("%+v: the header is %q", f, header)
+				}
+				values := []any{true, false, int64(0), int64(-1), uint64(math.MaxUint64), 0.5, -0.5, 1e300, float32(1), math.NaN(), math.Inf(1), math.Inf(-1), time.Unix(0, 0), []int{1}, []string{null}, struct{}{}}
+				for _, text := range texts {
+					lent, number := keyset.Text(text), keyset.Int(len(text))
+					values = append(values, text, []byte(text), &lent, &number, stringer(text))
+				}
+				for _, v := range values {
+					if row := e.Row(nil, []any{v, int64(1)}); strings.HasPrefix(string(row), bare) {
+						t.Errorf("%+v: %#v is %q", f, v, row)
+					}
+				}
+			}
+		}
+	}
+	for _, null := range []string{`\x`, `\x00`, "5", "-1e9", "NaN", "true", "a,b", `\,`, `"`, `\"`, "a\nb", "\\\n", " ", "\tx"} {
+		if err := (Format{Name: "csv", Null: null}).Check(); err == nil {
+			t.Errorf("%q is taken for NULL", null)
+		}
+	}
+}
+
+// A stringer is a value that no format knows.
+type stringer string
+
+func (s stringer) String() string { return string(s) }
 
 // Nothing is allocated for a row: the buffer is the caller's.
 func TestEncodersDoNotAllocate(t *testing.T) {
