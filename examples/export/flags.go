@@ -287,14 +287,38 @@ func (c *config) outFile(table string) string {
 
 // An ending says what is in a file. Those without a format here are not written.
 var endings = map[string]string{
-	".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "",
-	".parquet": "", ".avro": "", ".orc": "", ".arrow": "", ".feather": "", ".xlsx": "", ".xls": "", ".ods": "", ".xml": "", ".yaml": "", ".yml": "",
-	".html": "", ".md": "", ".sql": "", ".db": "", ".sqlite": "", ".sqlite3": "", ".pdf": "", ".tar": "",
+	".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+
+	// Data.
+	".json": "", ".geojson": "", ".jsonld": "", ".bson": "", ".cbor": "", ".msgpack": "", ".pb": "", ".proto": "", ".xml": "", ".yaml": "", ".yml": "", ".toml": "", ".ini": "",
+	".parquet": "", ".pq": "", ".avro": "", ".orc": "", ".arrow": "", ".ipc": "", ".feather": "",
+	".h5": "", ".hdf5": "", ".hdf": "", ".nc": "", ".npy": "", ".npz": "", ".mat": "", ".pickle": "", ".pkl": "",
+	".dta": "", ".sav": "", ".por": "", ".sas7bdat": "", ".rds": "", ".rdata": "",
+	".ics": "", ".vcf": "", ".kml": "", ".kmz": "", ".gml": "", ".gpx": "", ".shp": "", ".gpkg": "",
+
+	// Databases.
+	".db": "", ".db3": "", ".sqlite": "", ".sqlite3": "", ".duckdb": "", ".dbf": "", ".mdb": "", ".accdb": "", ".sql": "", ".dump": "",
+
+	// Documents.
+	".xlsx": "", ".xlsm": "", ".xlsb": "", ".xls": "", ".ods": "", ".doc": "", ".docx": "", ".odt": "", ".ppt": "", ".pptx": "", ".odp": "", ".rtf": "",
+	".html": "", ".htm": "", ".xhtml": "", ".md": "", ".tex": "", ".pdf": "",
+
+	// Archives and packages.
+	".tar": "", ".cpio": "", ".iso": "", ".jar": "", ".war": "", ".deb": "", ".rpm": "",
 }
 
-// compressions are endings of compressed files, and the compression that makes one.
+// compressions are endings of files that are packed, and the compression that makes one.
 var compressions = map[string]string{
-	".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "", ".xz": "", ".lz4": "", ".lzma": "", ".zip": "", ".br": "", ".z": "", ".7z": "", ".sz": "", ".snappy": "",
+	".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd",
+
+	// Other compressions.
+	".bz2": "", ".xz": "", ".lz": "", ".lz4": "", ".lzma": "", ".lzo": "", ".br": "", ".z": "", ".sz": "", ".snappy": "",
+
+	// Archives.
+	".zip": "", ".7z": "", ".rar": "", ".cab": "", ".tgz": "", ".taz": "", ".tbz": "", ".tbz2": "", ".txz": "", ".tlz": "", ".tzst": "",
+
+	// Encrypted files.
+	".gpg": "", ".pgp": "", ".age": "", ".enc": "",
 }
 
 // completeFormat reads the format and the compression off the endings of -out, and refuses
@@ -316,7 +340,11 @@ func (c *config) completeFormat() error {
 			return fmt.Errorf("-out %s: its ending says %s, and -compress %s", c.out, compression, c.compress)
 		}
 		c.compress = compression
-		ending = filepath.Ext(strings.TrimSuffix(name, ending))
+		outer := ending
+		ending = filepath.Ext(strings.TrimSuffix(name, outer))
+		if _, again := compressions[ending]; again {
+			return fmt.Errorf("-out %s: its endings say %s and %s, and a file is packed once here", c.out, ending, outer)
+		}
 	} else if c.compress != "" && c.out != "" && !c.several() {
 		return fmt.Errorf("-out %s: its ending says that it is not compressed, and -compress %s that it is; call it %s", c.out, c.compress, c.out+encode.Compressions[c.compress])
 	}

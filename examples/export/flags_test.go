@@ -41,6 +41,32 @@ func TestDefaultsFollowOut(t *testing.T) {
 	}
 }
 
+// An ending that says what is not written here is refused, with -format, too, and below one of
+// a compression.
+func TestEndingsThatLie(t *testing.T) {
+	for ending := range strings.FieldsSeq(`.json .geojson .bson .msgpack .cbor .proto .pb .xml .yaml .toml .ini .parquet .pq .avro .orc .arrow .feather
+		.h5 .hdf5 .npy .npz .pickle .pkl .dta .sav .rds .ics .vcf .kml .gpx .shp .db .sqlite .duckdb .dbf .mdb .accdb .sql .dump
+		.xlsx .xls .ods .doc .docx .pptx .rtf .html .htm .md .tex .pdf .tar .jar .deb .rpm`) {
+		for _, args := range [][]string{{"-out=x" + ending}, {"-out=x" + strings.ToUpper(ending)}, {"-out=x.csv" + ending}, {"-out=x" + ending + ".gz"}, {"-out=x" + ending, "-format=csv"}} {
+			if _, err := parseFlags(args, io.Discard); err == nil || !strings.Contains(err.Error(), "its ending says "+ending) {
+				t.Errorf("%q: %v", args, err)
+			}
+		}
+	}
+	for ending := range strings.FieldsSeq(".tgz .tbz .tbz2 .txz .zip .7z .rar .lz .lz4 .xz .bz2 .br .gpg .pgp .age .enc") {
+		for _, args := range [][]string{{"-out=x" + ending}, {"-out=x.csv" + ending}, {"-out=x.csv" + ending, "-format=csv"}} {
+			if _, err := parseFlags(args, io.Discard); err == nil || !strings.Contains(err.Error(), "its ending says "+ending) {
+				t.Errorf("%q: %v", args, err)
+			}
+		}
+	}
+	for _, out := range []string{"x", "x.bak", "x.txt", "x.csv.bak", "x.gz.csv", "x.2026.gz", "x.csv.gz", ".gz"} {
+		if _, err := parseFlags([]string{"-out=" + out}, io.Discard); err != nil {
+			t.Errorf("%s: %v", out, err)
+		}
+	}
+}
+
 // Whatever the flags are, parsing gives an error or a config that makes sense.
 func FuzzFlags(f *testing.F) {
 	f.Add("-dsn=sqlite:a.db\n-table=t\n-key=a,b\n-out=x.csv.gz\n-partitions=3")
