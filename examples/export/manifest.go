@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 
 	"example.com/pipeline/examples/export/advice"
 	"example.com/pipeline/examples/export/plan"
@@ -81,8 +83,21 @@ func (e *export) claimManifest() error {
 	return err
 }
 
+// spareDatabase refuses a manifest that would be written over the database, whatever is asked for.
+func (e *export) spareDatabase() error {
+	if path := e.manifestPath(); e.db.Is(path) || e.db.Is(making(path)) {
+		return advice.New("Choose another -out.", "-manifest: %s would be written over the database that is to be exported", path)
+	}
+	return nil
+}
+
 // dropManifest removes the manifest of an export before: what it says will not hold.
 func (e *export) dropManifest() error {
+	if e.manifest {
+		if err := e.spareDatabase(); err != nil {
+			return err
+		}
+	}
 	there, own, err := e.ownManifest()
 	if err == nil && there && own {
 		err = os.Remove(e.manifestPath())
@@ -92,6 +107,9 @@ func (e *export) dropManifest() error {
 
 // writeManifest writes the manifest of a finished export, whole or not at all.
 func (e *export) writeManifest(ctx context.Context, p plan.Plan) error {
+	if err := e.spareDatabase(); err != nil {
+		return err
+	}
 	m := manifest{Manifest: manifestVersion, Database: p.Settings.Database, Format: p.Settings.Format, Compress: p.Settings.Compress}
 	for i, table := range e.sources {
 		t := manifestTable{Table: table.Name, Key: table.Key()}
@@ -143,14 +161,53 @@ func fileSum(ctx context.Context, path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// replaceFile writes a file under another name and renames it when it is on the disk.
-func replaceFile(path string, data []byte) error {
-	making := path + ".making"
-	if err := os.WriteFile(making, data, 0o666); err != nil {
+// making is the name of a file until it is complete.
+func making(path string) string { return path + ".making" }
+
+// replaceFile writes a file under another name and renames it when it is on the disk. What lies
+// under that name is what a run that was killed has left, or a link that must not be followed.
+func replaceFile(path string, data []byte) (err error) {
+	making := making(path)
+	switch info, err := os.Lstat(making); {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%s is a folder, and in the way", making)
+	case err == nil:
+		err = os.Remove(making)
+		if err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := syncFile(making); err != nil {
+	f, err := os.OpenFile(making, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(making, path)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(making))
 	}
-	return os.Rename(making, path)
+	return syncFolder(filepath.Dir(path))
+}
+
+// syncFolder has a name in a folder last. Not all systems and file systems know that of a folder.
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }

@@ -71,3 +71,53 @@ func TestManifest(t *testing.T) {
 	same(t, "somebody's file", read(t, dir+"/f.csv.manifest.json"), `{"of": "somebody"}`)
 	mustRun(t, dir, exitUsage, "cannot go with -out -", append(base, "-out=-")...)
 }
+
+// What lies where the manifest is made is never written through: a link's target stays as it is.
+func TestManifestFollowsNoLink(t *testing.T) {
+	t.Parallel()
+	dsn, dir := newSQLite(t, keyed(10)...), t.TempDir()
+	precious := filepath.Join(t.TempDir(), "precious")
+	write(t, precious, "precious")
+	args := []string{"-dsn=" + dsn, "-table=t", "-out=o.csv", "-manifest"}
+	for _, end := range []string{"", ".making"} {
+		if err := os.Symlink(precious, dir+"/o.csv.manifest.json"+end); err != nil {
+			t.Skip(err)
+		}
+		mustRun(t, dir, exitDone, "the manifest is in", append(args, "-restart")...)
+		same(t, "the link's target", read(t, precious), "precious")
+		if info, err := os.Lstat(dir + "/o.csv.manifest.json"); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("the manifest is %v, %v", info, err)
+		}
+		if _, err := os.Lstat(dir + "/o.csv.manifest.json.making"); err == nil {
+			t.Error("the file that was made is still there")
+		}
+	}
+	write(t, dir+"/o.csv.manifest.json.making", "cut sho") // of a run that was killed
+	mustRun(t, dir, exitDone, "the manifest is in", args...)
+	if err := os.Mkdir(dir+"/o.csv.manifest.json.making", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, dir, exitFailed, "is a folder", args...)
+	if _, err := os.Stat(dir + "/o.csv.manifest.json.making"); err != nil {
+		t.Error(err)
+	}
+}
+
+// The database is never written over, whatever it is called.
+func TestManifestIsNotTheDatabase(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{"", ".making"} {
+		dir := t.TempDir()
+		path := dir + "/o.csv.manifest.json" + end
+		if err := os.Rename(strings.TrimPrefix(newSQLite(t, keyed(10)...), "sqlite:"), path); err != nil {
+			t.Fatal(err)
+		}
+		before := read(t, path)
+		mustRun(t, dir, exitFailed, "over the database", "-dsn="+path, "-table=t", "-out=o.csv", "-manifest", "-restart")
+		same(t, "the database", read(t, path), before)
+		args := []string{"-dsn=" + path, "-table=t", "-out=o.csv"}
+		mustRun(t, dir, exitDone, "done", append(args, "-restart")...)
+		mustRun(t, dir, exitFailed, "", append(args, "-manifest")...) // of a complete export
+		same(t, "the database", read(t, path), before)
+	}
+}
