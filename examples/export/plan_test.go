@@ -81,7 +81,7 @@ func TestSingleNull(t *testing.T) {
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	dsn, dir := newDemo(t, 1000), t.TempDir()
-	mustRun(t, dir, exitFailed, "there is no folder", "-status")
+	mustRun(t, dir, exitDone, "no export has left a checkpoint in the folder .pipeline-state", "-status")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("a look left %v behind, %v", entries, err)
 	}

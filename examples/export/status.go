@@ -14,62 +14,111 @@ import (
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/sqlstore"
+	"example.com/pipeline/examples/export/advice"
 	"example.com/pipeline/examples/export/plan"
 	"example.com/pipeline/examples/export/source"
 )
 
-// completeStatus settles where -status looks.
-func (c *config) completeStatus() error {
-	if c.log != "text" {
-		return errors.New("-log is for exports, and cannot go with -status")
-	}
+// completeStatus settles where -status looks: where the export with the same flags has its
+// checkpoints, and without -table where one with this -out would have them.
+func (c *config) completeStatus() (err error) {
 	if c.store == "db" && c.dsn == "" {
+		c.dsn, _, _ = source.FromEnvironment()
+	}
+	switch {
+	case c.log != "text":
+		return errors.New("-log is for exports, and cannot go with -status")
+	case c.store != "file" && c.store != "db":
+		return fmt.Errorf("-store must be file or db, not %q", c.store)
+	case c.store == "db" && c.dsn == "":
 		return errors.New("-status with -store db needs -dsn, or DATABASE_URL")
 	}
+	if c.table != "" {
+		if c.tables, err = parseTables(c.table); err != nil {
+			return fmt.Errorf("-table: %w", err)
+		}
+	}
 	if c.state == "" {
-		c.state = filepath.Join(filepath.Dir(c.out), ".pipeline-state")
+		folder := c.outFolder()
+		if info, err := os.Stat(c.out); err == nil && info.IsDir() {
+			folder = c.out // of several tables
+		}
+		c.state = filepath.Join(folder, ".pipeline-state")
 	}
 	return nil
 }
 
-// showStatus prints what is stored of exports. It takes no lease and changes nothing.
+// showStatus prints what is stored of exports. It takes no lease and changes nothing. An error
+// comes after all that can be shown.
 func (e *export) showStatus(ctx context.Context) error {
+	err := e.showJobs(ctx)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	// The text of the error alone is passed on: what helps an export that it ends does not help here.
+	text := source.Advice(err)
+	if own := (*advice.Error)(nil); errors.As(err, &own) {
+		text = own.Advice
+	}
+	switch {
+	case text != "":
+	case errors.Is(err, cursor.ErrCorrupt):
+		text = "Put back a copy of what is damaged, or export that from the beginning: its own command, with -restart."
+	default:
+		text = "Nothing was changed."
+	}
+	return advice.New(text, "-status: %v", err)
+}
+
+func (e *export) showJobs(ctx context.Context) error {
 	store, where, done, err := e.lookIn(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	jobs, err := cursor.Jobs(ctx, store)
-	if err != nil && len(jobs) == 0 {
-		return err
+	nothing := func() { e.say("no export has left a checkpoint in %s", where) }
+	if store == nil {
+		nothing()
+		return nil
 	}
+	jobs, err := cursor.Jobs(ctx, store)
+	if source.NoTable(err) {
+		nothing()
+		return nil
+	}
+	errs := []error{err}
 	w := tabwriter.NewWriter(e.to, 0, 8, 2, ' ', 0)
 	shown := 0
+	line := func(format string, args ...any) {
+		if shown++; shown == 1 {
+			fmt.Fprintln(w, "FILE\tOF\tROWS\tSTATE\tSAVED\tHELD BY\tLAST KEY")
+		}
+		fmt.Fprintf(w, format, args...)
+	}
 	for _, job := range jobs {
-		record, inspectErr := cursor.Inspect(ctx, store, job)
-		if inspectErr != nil {
-			fmt.Fprintf(w, "%s\t%v\n", job, inspectErr)
-			shown++
+		record, err := cursor.Inspect(ctx, store, job)
+		if err != nil {
+			line("%s\t\t\t%v\n", job, err)
+			errs = append(errs, err)
 			continue
 		}
 		var p plan.Plan
 		if json.Unmarshal(record.Position, &p) != nil || p.ID == "" {
 			continue // a part, or not of this program
 		}
-		if shown++; shown == 1 {
-			fmt.Fprintln(w, "FILE\tOF\tROWS\tSTATE\tSAVED\tHELD BY\tLAST KEY")
-		}
-		e.showJob(ctx, w, store, job, record, p)
+		e.showJob(ctx, line, store, job, record, p)
 	}
 	w.Flush()
-	if shown == 0 {
-		e.say("no export has left a checkpoint in %s", where)
+	err = errors.Join(errs...)
+	if shown == 0 && err == nil {
+		nothing()
 	}
 	return err
 }
 
-// lookIn opens the store for a look: nothing is made that is not there.
+// lookIn opens the store for a look: nothing is made that is not there, and the store is nil.
 func (e *export) lookIn(ctx context.Context) (store cursor.Store, where string, done func() error, err error) {
+	done = func() error { return nil }
 	if e.store == "db" {
 		db, err := source.Open(ctx, e.dsn, false)
 		if err != nil {
@@ -77,18 +126,19 @@ func (e *export) lookIn(ctx context.Context) (store cursor.Store, where string, 
 		}
 		return sqlstore.New(db.DB, db.Dialect), "the database " + db.Name, db.Close, nil
 	}
+	where = "the folder " + e.state
 	if _, err := os.Stat(e.state); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("-state: there is no folder %s", e.state)
+			err = nil
 		}
-		return nil, "", nil, err
+		return nil, where, done, err
 	}
 	store, err = cursor.NewFileStore(e.state)
-	return store, "the folder " + e.state, func() error { return nil }, err
+	return store, where, done, err
 }
 
 // showJob prints a line for each part of an export.
-func (e *export) showJob(ctx context.Context, w *tabwriter.Writer, store cursor.Store, job string, record cursor.Record, p plan.Plan) {
+func (e *export) showJob(ctx context.Context, line func(format string, args ...any), store cursor.Store, job string, record cursor.Record, p plan.Plan) {
 	held := "-"
 	if holder, err := cursor.Holder(ctx, store, job); err == nil && holder != nil {
 		held = strings.TrimSpace(holder.Holder)
@@ -103,13 +153,13 @@ func (e *export) showJob(ctx context.Context, w *tabwriter.Writer, store cursor.
 			rows, state = r.Items, "under way"
 			switch {
 			case err != nil:
-				state = err.Error()
+				rows, state = 0, err.Error()
 			case r.Fingerprint != p.ID:
 				rows, state = 0, "not begun"
 			case r.Finished:
 				state = "written"
 			}
-			if r.Fingerprint == p.ID {
+			if err == nil && r.Fingerprint == p.ID {
 				saved, key = r.SavedAt, string(r.Position)
 			}
 		}
@@ -117,7 +167,7 @@ func (e *export) showJob(ctx context.Context, w *tabwriter.Writer, store cursor.
 		if part.Table < len(p.Settings.Tables) {
 			table = p.Settings.Tables[part.Table].Name
 		}
-		fmt.Fprintf(w, "%s\t%s of %s\t%s\t%s\t%s ago\t%s\t%s\n", part.File, table, p.Settings.Database, thousands(rows), state, age(saved), held, clip(key, 60))
+		line("%s\t%s of %s\t%s\t%s\t%s ago\t%s\t%s\n", part.File, table, p.Settings.Database, thousands(rows), state, age(saved), held, clip(key, 60))
 	}
 }
 
