@@ -27,7 +27,6 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P],
 		p := r.own(r.position(&pg.Items[n-2]))
 		before = &p
 	}
-	missed := 0
 	for range positionTries {
 		found, err := r.count(ctx, pos)
 		if err != nil {
@@ -42,25 +41,24 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P],
 			r.checked = true
 			return nil
 		}
-		// The row may have been deleted since. Where it is read again, it has not.
-		again, err := r.first(ctx, before)
-		if err == nil && again == nil && before != after { // it may not lead anywhere either
+		// That the row was read before proves nothing: it may have been deleted since, and be
+		// inserted again. One statement that reads the row and yet does not find it does.
+		apart, err := r.first(ctx, before, pos)
+		if err == nil && apart == nil && before != after { // it may not lead anywhere either
 			before = after
-			again, err = r.first(ctx, before)
+			apart, err = r.first(ctx, before, pos)
 		}
-		if err != nil || again == nil {
+		if err != nil || apart == nil {
 			return err
 		}
-		if missed++; !r.equal(*pos, *again) {
-			missed = 0
-		}
-		if pos = again; missed == 2 {
+		if r.equal(*pos, *apart) {
 			pg.Last = nil
 			pg.Fail(0, fmt.Errorf("%w: %s has no row where (%s) is (%s); Position must return the key as it is stored, "+
 				"so select the key unconverted and scan it into types that keep every digit and byte",
 				ErrPosition, s.from, strings.Join(s.key, ", "), paging.Clip(*pos)))
 			return nil
 		}
+		pos = apart
 	}
 	return nil // rows are deleted as fast as they are read; a later page tells
 }
@@ -80,9 +78,24 @@ func (r *reader[T, P]) count(ctx context.Context, pos *P) (n int, err error) {
 	return n, err
 }
 
-// first returns the position of the first row behind another, nil for none.
-func (r *reader[T, P]) first(ctx context.Context, after *P) (*P, error) {
-	text, args, err := pageSQL(r.spec, after, r.until, 1)
+// first returns the position of the first row behind another that the database does not
+// find at the position apart, nil for none. Each row is compared as it is read, so what
+// others write meanwhile makes no difference: a row of that position is one that its
+// position does not lead back to.
+func (r *reader[T, P]) first(ctx context.Context, after, apart *P) (*P, error) {
+	s := *r.spec
+	st := &statement{s.dialect, slices.Clone(s.args)}
+	equal, err := compareKey(&s, st, apart, "=")
+	if err != nil {
+		return nil, err
+	}
+	// The user's condition comes last of what has arguments in a statement of a page.
+	where := "(" + equal + ") IS NOT TRUE"
+	if strings.TrimSpace(s.where) != "" {
+		where = "(" + s.where + "\n) AND " + where
+	}
+	s.where, s.args = where, st.args
+	text, args, err := pageSQL(&s, after, r.until, 1)
 	if err != nil {
 		return nil, err
 	}
