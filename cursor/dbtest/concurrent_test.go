@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
 )
 
@@ -80,4 +81,55 @@ func TestPositionOfNoRow(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDuplicateBehindNewRows has rows come in before two that are one key in the database,
+// after their page was read: neither of the two is handed over.
+func TestDuplicateBehindNewRows(t *testing.T) {
+	tables := map[string][]string{
+		"sqlite":   {"CREATE TABLE t (k TEXT COLLATE NOCASE NOT NULL)"},
+		"postgres": {"CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)", "CREATE TABLE t (k text COLLATE ci NOT NULL)"},
+		"mariadb":  {"CREATE TABLE t (k VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL)"},
+	}
+	withEachDB(t, func(t *testing.T, db database) {
+		exec(t, db.DB, tables[db.name]...)
+		exec(t, db.DB, "INSERT INTO t VALUES ('a'), ('c'), ('D'), ('d'), ('e')")
+		q := single[string](db, "t", "k")
+		meddled := false
+		q.DB = &meddler{db.DB, func(text string) {
+			if strings.Contains(text, "GROUP BY") && !meddled {
+				meddled = true
+				exec(t, db.DB, "INSERT INTO t VALUES ('aa'), ('ab'), ('ac')")
+			}
+		}}
+		got, err := gather(q.Stream(t.Context(), nil))
+		if !slices.Equal(got, []string{"a", "c"}) || !errors.Is(err, cursor.ErrDuplicateKey) {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
+// TestTableReplacedWhileLookedAt puts a table of the same columns in the place of the one
+// that is read, between any two statements that look at the catalog.
+func TestTableReplacedWhileLookedAt(t *testing.T) {
+	db := database{openPostgres(t), databases[1]}
+	for name, part := range map[string]string{"the name": "c.relkind NOT IN", "the columns": "WITH RECURSIVE", "the indexes": "indisvalid"} {
+		exec(t, db.DB, "DROP TABLE IF EXISTS t")
+		numbers(t, db, 20)
+		q := single[int64](db, "t", "k")
+		q.Page.Size, q.Page.Max = 5, 5
+		looks := 0
+		q.DB = &meddler{db.DB, func(text string) {
+			if !strings.Contains(text, part) || looks < 0 {
+				return
+			}
+			if looks++; looks == 2 { // before the stream ends
+				looks = -1
+				exec(t, db.DB, "BEGIN; DROP TABLE t; CREATE TABLE t (k BIGINT NOT NULL PRIMARY KEY); COMMIT")
+			}
+		}}
+		if got := collect(t, q, nil); !slices.Equal(got, upTo(20)) || looks >= 0 {
+			t.Errorf("before %s: got %v", name, got)
+		}
+	}
 }

@@ -2,7 +2,6 @@ package keyset
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,29 +103,25 @@ func (r *reader[T, P]) checkUnique(ctx context.Context, pg *paging.Page[T, P], a
 	if s.facts.unique || pg.Last == nil {
 		return nil
 	}
-	st := &statement{s.dialect, slices.Clone(s.args)}
-	behind, upTo := s.operators()
-	low, err := compareKey(s, st, after, behind)
-	if err != nil {
-		return err
-	}
-	high, err := compareKey(s, st, pg.Last, upTo)
-	if err != nil {
-		return err
-	}
-	sound, over := 0, false
-	err = queryEach(ctx, s.db, func(rows *sql.Rows) error {
-		var n int
-		err := rows.Scan(&n)
-		if over = over || n > 1; !over {
-			sound++
-		}
-		return err
-	}, s.source("COUNT(*)")+s.condition(low, high)+" GROUP BY "+strings.Join(s.keyColumns, ", ")+" ORDER BY "+s.order(s.desc), st.args...)
+	over, err := r.twice(ctx, after, pg.Last)
 	if err != nil || !over {
 		return err
 	}
-	n := min(sound, len(pg.Items)-1)
+	// The row at which that begins is found by its position: how many rows come before it
+	// may have changed since the page was read.
+	n, end := 0, len(pg.Items)-1
+	for n < end {
+		middle := n + (end-n)/2
+		pos := r.position(&pg.Items[middle])
+		if over, err = r.twice(ctx, after, &pos); err != nil {
+			return err
+		}
+		if over {
+			end = middle
+		} else {
+			n = middle + 1
+		}
+	}
 	pos := r.position(&pg.Items[n])
 	if n == 0 {
 		pg.Last = nil
@@ -136,4 +131,20 @@ func (r *reader[T, P]) checkUnique(ctx context.Context, pg *paging.Page[T, P], a
 	}
 	pg.Fail(n, paging.ErrorDuplicate(pos))
 	return nil
+}
+
+// twice reports whether two rows behind one position and up to another have one key.
+func (r *reader[T, P]) twice(ctx context.Context, after, last *P) (bool, error) {
+	s := r.spec
+	st := &statement{s.dialect, slices.Clone(s.args)}
+	behind, upTo := s.operators()
+	low, err := compareKey(s, st, after, behind)
+	if err != nil {
+		return false, err
+	}
+	high, err := compareKey(s, st, last, upTo)
+	if err != nil {
+		return false, err
+	}
+	return queryAny(ctx, s.db, s.source("1")+s.condition(low, high)+" GROUP BY "+strings.Join(s.keyColumns, ", ")+" HAVING COUNT(*) > 1 LIMIT 1", st.args...)
 }

@@ -45,7 +45,21 @@ func postgresTables(ctx context.Context, db Querier, schema string) ([]string, e
 		ORDER BY 1`, schema)
 }
 
+// errDropped says that a table was dropped while it was looked at.
+var errDropped = errors.New("the table has just been dropped")
+
+// postgresTable looks again where that has happened: what is missing of the table is no word
+// on the one of that name that there is now.
 func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+	for {
+		info, err := postgresDescribe(ctx, db, table)
+		if !errors.Is(err, errDropped) {
+			return info, err
+		}
+	}
+}
+
+func postgresDescribe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
 	var oid int64
 	var view, parent, heap bool
 	found := false
@@ -70,6 +84,15 @@ func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo
 	}
 	if err := postgresIndexes(ctx, db, info, oid, parent); err != nil {
 		return nil, err
+	}
+	if len(info.columns) == 0 || len(info.indexes) == 0 {
+		there, err := queryAny(ctx, db, "SELECT 1 FROM pg_class WHERE oid = $1::int8::oid", oid)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			return nil, errDropped
+		}
 	}
 	if heap && !parent { // otherwise rows of several tables are at one place
 		info.columns = append(info.columns, columnInfo{name: "ctid", typ: "tid", identity: "tid", cast: "tid", notNull: true, implicit: true, format: "%s::text"})
