@@ -57,8 +57,10 @@ type dialect struct {
 	// each other.
 	mixesTypes bool
 
-	// needsTypes says that argument and param need the column's type.
+	// needsTypes says that argument and param need the column's type, and checkTypes refuses
+	// types of the key that cannot be trusted.
 	needsTypes bool
+	checkTypes func(ctx context.Context, s *spec, types []*sql.ColumnType) error
 
 	// keyFormat is how a key column is selected whose type is not known, with %s for its
 	// name, and keyConversion what becomes of its values. storedKeys says that a key has
@@ -79,6 +81,10 @@ type dialect struct {
 	// argument returns a value of a position as the driver must be given it. column
 	// is nil where the type of the column is not known.
 	argument func(v any, column *sql.ColumnType) (any, error)
+
+	// bound refuses a value of a position that would not be compared as it was read; nil
+	// where there is none.
+	bound func(s *spec, i int, v any) error
 
 	// param returns what compares a parameter with a column exactly: the placeholder
 	// itself, or a cast around it.

@@ -58,6 +58,9 @@ func (s *spec) explain(err error) error {
 // where the server asks for its statement to be prepared anew, since the table has been
 // altered, and with half of the rows where it took the server too long.
 func (r *reader[T, P]) mend(ctx context.Context, err error) bool {
+	if errors.Is(err, errShortSort) {
+		return r.spec.sortMore()
+	}
 	if _, tx := r.spec.db.(*sql.Tx); tx || ctx.Err() != nil { // an error is the end of a transaction
 		return false
 	}

@@ -47,6 +47,12 @@ func onePosition[P any](ctx context.Context, s *spec, after, until *P, desc bool
 		found = &p
 		return err
 	}, text, args...)
+	if err == nil && found != nil {
+		err = checkSorted(s, *found)
+	}
+	if errors.Is(err, errShortSort) && s.sortMore() {
+		return onePosition[P](ctx, s, after, until, desc, skip)
+	}
 	return found, err
 }
 

@@ -15,11 +15,13 @@ var mysql = dialect{
 	quote:         "`",
 	streams:       true,
 	needsTypes:    true,
+	checkTypes:    mysqlCheckTypes,
 	keyFormat:     "%s",
 	keyConversion: mysqlKeyConversion,
 	compare:       compareColumns,
 	session:       mysqlSession,
 	argument:      mysqlArgument,
+	bound:         mysqlBound,
 	param:         mysqlParam,
 	ident:         unquote,
 	describe:      mysqlTable,
@@ -59,7 +61,10 @@ func mysqlParam(placeholder string, column *sql.ColumnType) string {
 		return placeholder
 	}
 	if precision, scale, ok := column.DecimalSize(); ok {
-		return fmt.Sprintf("CAST(%s AS DECIMAL(%d,%d))", placeholder, precision, scale)
+		// The cast has room for any value of the column, and what digits are left behind the
+		// point. Of a column without signs drivers give a precision that is one too small.
+		scale = max(scale, min(30, 64-precision+scale))
+		return fmt.Sprintf("CAST(%s AS DECIMAL(65,%d))", placeholder, scale)
 	}
 	return placeholder
 }

@@ -110,7 +110,7 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		pg.Err = err
 		return pg, nil
 	}
-	open := req.Open && r.checked && r.known && r.spec.facts.unique && rows > limit && limit > runRows
+	open := req.Open && r.checked && r.known && r.spec.facts.unique && !r.spec.sortsParts && rows > limit && limit > runRows
 	budget := r.budget(rows)
 	stmt, stop, outlive := ctx, context.CancelFunc(func() {}), func() bool { return true }
 	if open {
@@ -178,6 +178,11 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	pg.Place(req.After, limit, r.position, r.equal)
 	if pg.Last != nil {
 		*pg.Last = r.own(*pg.Last)
+	}
+	if pg.Last != nil {
+		if err := checkSorted(r.spec, *pg.Last); err != nil {
+			return pg, err
+		}
 	}
 	if err := r.checkPosition(ctx, &pg, req.After, !past); err != nil {
 		return pg, err

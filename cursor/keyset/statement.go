@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A spec is what the statements of a [Query] or a [Table] are made of.
@@ -33,7 +34,15 @@ type spec struct {
 	sessionKnown bool
 	prefix, pin  string
 	boundPin     string // pin, where it stands in the bound of a page instead
-	zone         string // of the session, where the dialect cares
+	hints        string // stand in the comment for hints behind SELECT
+
+	// Of MySQL and MariaDB.
+	zone        string         // of the session
+	loc         *time.Location // in which the driver reads times; nil where it does not
+	emptyIsNull bool           // the server takes an empty text for NULL
+	sorted      int            // how many bytes of a key it sorts by
+	sortedOwn   int            // and how many it would in this session
+	sortsParts  bool           // a key may have more; see checkSorted
 
 	keyColumns []string          // the key, qualified where that is possible
 	keyTypes   []*sql.ColumnType // nil where the dialect does not need them
@@ -53,11 +62,8 @@ func (s *spec) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkZone(types); err != nil {
-		return err
-	}
 	s.keyTypes = types
-	return nil
+	return s.dialect.checkTypes(ctx, s, types)
 }
 
 // session makes what is read independent of the session's settings, or refuses it.
@@ -133,14 +139,21 @@ func (s *spec) sharesPool() bool {
 
 // source returns what stands between SELECT and WHERE.
 func (s *spec) source(columns string) string {
-	hint := strings.TrimSpace(s.hint)
-	switch {
-	case hint == "":
-		return s.prefix + "SELECT " + columns + " FROM " + s.from
-	case strings.HasPrefix(hint, "/*"):
-		return s.prefix + "SELECT " + hint + " " + columns + " FROM " + s.from
+	before, behind := "", strings.TrimSpace(s.hint)
+	if strings.HasPrefix(behind, "/*") {
+		before, behind = behind+" ", ""
 	}
-	return s.prefix + "SELECT " + columns + " FROM " + s.from + " " + hint
+	if s.hints != "" { // there is one comment for all
+		rest, ok := strings.CutPrefix(before, "/*+")
+		if !ok {
+			rest = "*/ " + before
+		}
+		before = "/*+ " + s.hints + " " + rest
+	}
+	if behind != "" {
+		behind = " " + behind
+	}
+	return s.prefix + "SELECT " + before + columns + " FROM " + s.from + behind
 }
 
 // condition joins the user's condition and ours. The line break ends a comment that
@@ -236,6 +249,11 @@ func compareKey[P any](s *spec, st *statement, pos *P, op string) (string, error
 	for i, v := range values {
 		if values[i], err = s.dialect.argument(v, s.keyType(i)); err != nil {
 			return "", fmt.Errorf("keyset: %s, key column %s: %w", s.from, s.key[i], err)
+		}
+		if s.dialect.bound != nil {
+			if err := s.dialect.bound(s, i, v); err != nil {
+				return "", err
+			}
 		}
 	}
 	value := func(i int) string {
