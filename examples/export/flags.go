@@ -115,7 +115,7 @@ func parseFlags(args []string, w io.Writer) (*config, error) {
 		return nil, err
 	}
 	if f.NArg() > 0 {
-		return nil, fmt.Errorf("%q is no flag: everything is said with flags, see -help", f.Arg(0))
+		return nil, fmt.Errorf("%q is no flag: everything is said with flags, see -help", source.Redact(f.Arg(0)))
 	}
 	f.Visit(func(f *flag.Flag) { c.set = append(c.set, f) })
 	err := c.complete()
@@ -123,7 +123,11 @@ func parseFlags(args []string, w io.Writer) (*config, error) {
 }
 
 // complete checks the flags against each other and fills in what was left out.
-func (c *config) complete() error {
+func (c *config) complete() (err error) {
+	// It is stored and printed, and people give the data source name of before.
+	if c.source, err = source.Identity(c.source); err != nil {
+		return err
+	}
 	if c.dsn == "" && (c.table != "" || c.query != "") {
 		var ok bool
 		if c.dsn, _, ok = source.FromEnvironment(); !ok {

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"example.com/pipeline/cursor/keyset"
@@ -17,40 +20,59 @@ import (
 var errMySQL = errors.New("-dsn must be mysql://user:password@host:port/database, user:password@tcp(host:port)/database or user:password@unix(/socket)/database; " +
 	"in a URL, characters like / ? # % @ in a password are to be escaped (%2F …)")
 
-// mysqlTarget takes the driver's own form apart, and a URL where one is given: that has
-// no place for a socket, so what looks like the driver's form is taken for that.
-func mysqlTarget(rest, asURL string) (*target, error) {
-	cfg, err := mysql.ParseDSN(rest)
-	if asURL != "" && !strings.Contains(rest, ")/") {
-		cfg, err = mysqlURL(asURL)
-	}
+// mysqlTarget takes the driver's own form or a URL apart.
+func mysqlTarget(d dataSource) (*target, error) {
+	cfg, err := mysqlConfig(d)
 	switch {
-	case err != nil: // the driver's message could show the password
-		return nil, errMySQL
+	case err != nil:
+		return nil, err
 	case cfg.DBName == "":
 		return nil, errors.New("-dsn names no database: mysql://user:password@host:port/database")
 	}
+	given := slices.Sorted(maps.Keys(cfg.Params))
 	if err := pinMySQL(cfg); err != nil {
 		return nil, err
 	}
+	settings := ""
+	if len(given) > 0 {
+		settings, cfg.Params = setStatement(cfg.Params), nil
+	}
 	cfg.DialFunc = dialBuffered
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, errMySQL
+	cfg.Logger = &mysql.NopLogger{} // what goes wrong is told by errors
+	var connector driver.Connector
+	if connector, err = mysql.NewConnector(cfg); err != nil {
+		return nil, errMySQL // the driver's message could show the password
+	}
+	if settings != "" {
+		connector = settingConnector{connector, settings, strings.Join(given, ", ")}
 	}
 	host := "[" + cfg.Addr + "]"
 	if h, port, err := net.SplitHostPort(cfg.Addr); err == nil && cfg.Net == "tcp" {
 		host = hostName(h, port)
 	}
-	t := &target{system: MySQL, dialect: keyset.MySQL, name: "mysql://" + host + "/" + cfg.DBName}
+	t := &target{system: MySQL, dialect: keyset.MySQL, name: "mysql://" + host + "/" + nameInURL(cfg.DBName)}
 	t.open = func(context.Context, bool) (*sql.DB, string, error) { return sql.OpenDB(connector), "", nil }
 	return t, nil
 }
 
-func mysqlURL(dsn string) (*mysql.Config, error) {
-	u, err := url.Parse(dsn)
+// mysqlConfig is what the driver makes of a name. No error shows any of it.
+func mysqlConfig(d dataSource) (*mysql.Config, error) {
+	if d.form == mysqlDriver {
+		cfg, query, err := driversConfig(d.rest)
+		if err != nil {
+			return nil, err
+		}
+		if holdsSecret("", cfg.DBName) {
+			return nil, errUser
+		}
+		return withParams(cfg, query)
+	}
+	if _, ok := d.split(); !ok {
+		return nil, errAmbiguous
+	}
+	u, err := url.Parse(d.String())
 	if err != nil {
-		return nil, err
+		return nil, errMySQL
 	}
 	host := u.Host
 	if u.Port() == "" {
@@ -59,19 +81,16 @@ func mysqlURL(dsn string) (*mysql.Config, error) {
 	if u.Hostname() == "" {
 		host = "127.0.0.1" + host
 	}
-	name, err := url.PathUnescape(cmp.Or(strings.TrimPrefix(u.EscapedPath(), "/"), ""))
-	if err != nil {
-		return nil, err
+	cfg := mysql.NewConfig()
+	if cfg.DBName, err = url.PathUnescape(strings.TrimPrefix(u.EscapedPath(), "/")); err != nil {
+		return nil, errMySQL
 	}
-	// The driver's parser does the rest: parameters, and their mistakes.
-	cfg, err := mysql.ParseDSN("tcp(" + host + ")/?" + u.RawQuery)
-	if err != nil {
-		return nil, err
-	}
-	cfg.DBName = name
-	cfg.User = u.User.Username()
+	cfg.Net, cfg.Addr, cfg.User = "tcp", host, u.User.Username()
 	cfg.Passwd, _ = u.User.Password()
-	return cfg, nil
+	if holdsSecret("", cfg.DBName) || holdsSecret(cfg.User, "") && cfg.Passwd == "" {
+		return nil, errUser
+	}
+	return withParams(cfg, u.RawQuery)
 }
 
 // pinMySQL sets what values and numbers of rows depend on, whatever the server's or the

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,14 +16,14 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// postgresTarget takes a URL or a list of keywords and values apart, together with the PG*
-// variables, ~/.pgpass and the service file: the driver does.
-func postgresTarget(dsn string) (*target, error) {
-	cfg, err := pgx.ParseConfig(dsn)
+// postgresTarget takes a URL or a list of keywords and values apart.
+func postgresTarget(d dataSource) (*target, error) {
+	if err := checkVariables(); err != nil {
+		return nil, err
+	}
+	cfg, err := postgresConfig(d)
 	if err != nil {
-		// The driver's message could show the password.
-		return nil, errors.New("-dsn: not a valid name of a PostgreSQL database; in a URL, characters like / ? # % @ in a password are to be escaped (%2F …), " +
-			"in keywords and values a password with blanks or quotes is to be quoted; look at the PG* variables, too")
+		return nil, err
 	}
 	var hosts []string
 	add := func(host string, port uint16) {
@@ -40,7 +39,7 @@ func postgresTarget(dsn string) (*target, error) {
 	if database == "" {
 		database = cfg.User // as the server has it
 	}
-	t := &target{system: Postgres, dialect: keyset.Postgres, name: "postgres://" + strings.Join(hosts, ",") + "/" + database}
+	t := &target{system: Postgres, dialect: keyset.Postgres, name: "postgres://" + strings.Join(hosts, ",") + "/" + nameInURL(database)}
 	t.open = func(context.Context, bool) (*sql.DB, string, error) {
 		cfg.BuildFrontend = readMuch
 		return sql.OpenDB(postgresConnector{stdlib.GetConnector(*cfg, stdlib.OptionAfterConnect(pinPostgres))}), "", nil

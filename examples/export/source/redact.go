@@ -5,128 +5,141 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
 )
 
 // hidden stands for a data source name that cannot be made fit to be printed.
 const hidden = "DSN"
 
-// shown are the parameters of a data source name that hold no secret. All others are
-// hidden: who lists the secret ones forgets one.
-var shown = []string{
-	"host", "hostaddr", "port", "dbname", "database", "user", "service", "sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "application_name",
-	"connect_timeout", "search_path", "options", "default_query_exec_mode", "timezone", "statement_timeout", "lock_timeout",
-	"tls", "timeout", "readTimeout", "writeTimeout", "charset", "collation", "parseTime", "loc", "time_zone", "allowCleartextPasswords", "maxAllowedPacket",
-	"mode", "cache", "immutable", "vfs", "nolock", "psow",
-}
-
 // Redact makes a data source name fit to be printed: it is as it was given, but for the
-// word PASSWORD where a secret may have been. A name from a file stays @FILE.
+// word PASSWORD where a secret may have been. A name from a file stays @FILE. One that is
+// not understood is hidden: who knows where its secrets are.
 func Redact(dsn string) string {
-	if strings.HasPrefix(dsn, "@") || isFile(dsn) {
+	dsn = strings.TrimSpace(dsn)
+	if strings.HasPrefix(dsn, "@") {
 		return dsn
 	}
-	scheme, rest, _ := strings.Cut(dsn, ":")
-	switch {
-	case scheme == "sqlite" || scheme == "sqlite3":
+	ok, text := false, ""
+	switch d := formOf(dsn); d.form {
+	case sqlitePath, sqliteName:
 		return dsn
-	case scheme == "file":
-		return redactQuery(dsn)
-	case strings.HasPrefix(rest, "//") && !strings.Contains(rest, ")/"):
-		return redactURL(dsn)
-	case keyword.MatchString(dsn):
-		return redactKeywords(dsn)
-	case scheme == "mysql" || scheme == "mariadb":
-		return scheme + "://" + redactMySQL(strings.TrimPrefix(rest, "//"))
-	case isDriversMySQL(dsn):
-		return redactMySQL(dsn)
-	case looksLikePath(dsn):
-		return dsn
+	case sqliteURI:
+		if _, _, err := sqliteFile(d.String()); err == nil {
+			return redactQuery(d.String())
+		}
+	case postgresURL, postgresWords:
+		if _, err := postgresConfig(d); err != nil && !isMissing(err) {
+			break
+		}
+		if d.form == postgresURL {
+			text, ok = redactURL(d)
+		} else {
+			text, ok = redactWords(d.rest)
+		}
+	case mysqlURL, mysqlDriver:
+		if _, err := mysqlConfig(d); err != nil {
+			break
+		}
+		if d.form == mysqlURL {
+			text, ok = redactURL(d)
+		} else {
+			text, ok = redactDriver(d)
+		}
 	}
-	return hidden
-}
-
-// redactURL trusts a URL only where the parser and the driver agree that it is one: an
-// unescaped / or ? in a password makes another one of it.
-func redactURL(dsn string) string {
-	u, err := url.Parse(dsn)
-	if err != nil || u.Opaque != "" || u.Fragment != "" || strings.Contains(u.Path, "@") || strings.Contains(u.RawQuery, "@") {
+	if !ok {
 		return hidden
 	}
-	user := ""
-	if u.User != nil {
-		user = url.User(u.User.Username()).String()
-		if _, has := u.User.Password(); has {
-			user += ":PASSWORD"
-		}
-		user += "@"
+	return text
+}
+
+func redactURL(d dataSource) (string, bool) {
+	u, ok := d.split()
+	user, err := url.PathUnescape(u.user)
+	where, errWhere := url.PathUnescape(u.where)
+	if !ok || err != nil || errWhere != nil || holdsSecret("", where) || !u.hasPassword && holdsSecret(user, "") {
+		return "", false
 	}
-	query := redactParams(u.RawQuery)
-	if query != "" {
-		query = "?" + query
+	text := d.scheme + u.user
+	if u.hasPassword {
+		text += ":PASSWORD"
 	}
-	return u.Scheme + "://" + user + u.Host + u.EscapedPath() + query
+	if u.hasUser {
+		text += "@"
+	}
+	text += u.where
+	if u.query != "" {
+		text += "?" + redactParams(u.query)
+	}
+	return text, true
 }
 
 // redactQuery hides parameters behind a ?.
 func redactQuery(dsn string) string {
 	before, query, has := strings.Cut(dsn, "?")
-	if !has {
-		return dsn
+	if has {
+		before += "?" + redactParams(query)
 	}
-	return before + "?" + redactParams(query)
+	return before
 }
 
 func redactParams(query string) string {
-	if query == "" {
-		return ""
-	}
 	params := strings.Split(query, "&")
 	for i, p := range params {
-		name, _, _ := strings.Cut(p, "=")
-		if !slices.Contains(shown, name) {
+		name, value, has := strings.Cut(p, "=")
+		if plain, err := url.QueryUnescape(value); has && (err != nil || !isShown(name, plain)) {
 			params[i] = url.QueryEscape(name) + "=PASSWORD"
 		}
 	}
 	return strings.Join(params, "&")
 }
 
-var keywordValue = regexp.MustCompile(`\s*([a-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)`)
+// isTail reports whether a name may be the rest of the secret before it, in which a
+// character was not escaped.
+func isTail(before, name string) bool {
+	return slices.Contains(secretWords, before) && !slices.Contains(secretWords, name) && !slices.Contains(shown, name)
+}
 
-func redactKeywords(dsn string) string {
-	if _, err := pgx.ParseConfig(dsn); err != nil || strings.TrimSpace(keywordValue.ReplaceAllString(dsn, "")) != "" {
-		return hidden
+// nameOf is the name of a parameter in a URL, as PostgreSQL's driver reads it.
+func nameOf(param string) string {
+	name, _, _ := strings.Cut(param, "=")
+	if plain, err := url.PathUnescape(name); err == nil {
+		return plain
+	}
+	return name
+}
+
+// keywordValue matches a keyword and its value, as the driver takes a list of them apart.
+var keywordValue = regexp.MustCompile(`\s*([A-Za-z0-9_.]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)(?:[^\s\\]|\\.)*|)`)
+
+func redactWords(dsn string) (string, bool) {
+	if strings.TrimSpace(keywordValue.ReplaceAllString(dsn, "")) != "" {
+		return "", false
 	}
 	var words []string
 	for _, m := range keywordValue.FindAllStringSubmatch(dsn, -1) {
-		value := m[2]
-		if !slices.Contains(shown, m[1]) {
+		name, value := m[1], m[2]
+		if !isShown(name, strings.Trim(value, "'")) {
 			value = "PASSWORD"
 		}
-		words = append(words, m[1]+"="+value)
+		words = append(words, name+"="+value)
 	}
-	return strings.Join(words, " ")
+	return strings.Join(words, " "), true
 }
 
-func redactMySQL(dsn string) string {
-	cfg, err := mysql.ParseDSN(dsn)
+func redactDriver(d dataSource) (string, bool) {
+	cfg, query, err := driversConfig(d.rest)
 	if err != nil {
-		return hidden
+		return "", false
 	}
-	// The driver looks for the last slash, so the parameters begin behind it.
-	_, query, has := strings.Cut(dsn[strings.LastIndex(dsn, "/"):], "?")
-	text := cfg.User
+	text := d.scheme + cfg.User
 	if cfg.Passwd != "" {
 		text += ":PASSWORD"
 	}
-	if text != "" {
+	if cfg.User+cfg.Passwd != "" {
 		text += "@"
 	}
-	text += cfg.Net + "(" + cfg.Addr + ")/" + cfg.DBName
-	if has {
+	text += cfg.Net + "(" + cfg.Addr + ")/" + nameInURL(cfg.DBName)
+	if query != "" {
 		text += "?" + redactParams(query)
 	}
-	return text
+	return text, true
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,31 +42,44 @@ const (
 // sqliteParams are the parameters of a URI that are passed on.
 var sqliteParams = []string{"mode", "cache", "immutable", "vfs", "nolock", "psow", "_pragma"}
 
-// sqliteURL takes a file: URI apart, by the rules of https://sqlite.org/uri.html.
+// sqliteURL opens the file that a file: URI names.
 func sqliteURL(dsn string) (*target, error) {
+	path, params, err := sqliteFile(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return sqliteTarget(path, params)
+}
+
+// nameOfParameter matches a name that is no piece of a value.
+var nameOfParameter = regexp.MustCompile(`^[a-z_]+$`)
+
+// sqliteFile takes a file: URI apart, by the rules of https://sqlite.org/uri.html.
+func sqliteFile(dsn string) (path string, params url.Values, err error) {
 	rest, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "#")
 	rest, query, _ := strings.Cut(rest, "?")
-	params, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, errors.New("-dsn: the parameters of the file: URI are not well-formed")
+	if params, err = url.ParseQuery(query); err != nil {
+		return "", nil, errors.New("-dsn: the parameters of the file: URI are not well-formed")
 	}
 	for name := range params {
 		if !slices.Contains(sqliteParams, name) {
-			return nil, fmt.Errorf("-dsn: a file: URI has no parameter %q; there are %s", name, strings.Join(sqliteParams, ", "))
+			if !nameOfParameter.MatchString(name) || params.Has("_pragma") {
+				name = "…" // a piece of a value, with a key in it maybe
+			}
+			return "", nil, fmt.Errorf("-dsn: a file: URI has no parameter %q; there are %s", name, strings.Join(sqliteParams, ", "))
 		}
 	}
 	if after, hasHost := strings.CutPrefix(rest, "//"); hasHost {
 		host, path, _ := strings.Cut(after, "/")
 		if host != "" && !strings.EqualFold(host, "localhost") {
-			return nil, errors.New("-dsn: a file: URI with two slashes names a host; write file:PATH or file:///PATH")
+			return "", nil, errors.New("-dsn: a file: URI with two slashes names a host; write file:PATH or file:///PATH")
 		}
 		rest = "/" + path
 	}
-	path, err := url.PathUnescape(rest)
-	if err != nil {
-		return nil, errors.New("-dsn: the path of the file: URI is not well-formed")
+	if path, err = url.PathUnescape(rest); err != nil {
+		return "", nil, errors.New("-dsn: the path of the file: URI is not well-formed")
 	}
-	return sqliteTarget(pathOfURI(path, runtime.GOOS == "windows"), params)
+	return pathOfURI(path, runtime.GOOS == "windows"), params, nil
 }
 
 // pathOfURI returns the path that a URI's path stands for: on Windows /C:/x is C:/x.
