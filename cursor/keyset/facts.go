@@ -46,7 +46,7 @@ func (s *spec) lookUp(ctx context.Context) (keyFacts, error) {
 		return keyFacts{}, nil
 	}
 	info, err := s.dialect.describe(ctx, s.db, table)
-	if errors.Is(err, errNoTable) { // there are things to read from that no catalog lists
+	if errors.Is(err, errNoTable) && (s.facts == nil || s.facts.identity == "") { // there are things to read from that no catalog lists
 		return keyFacts{}, nil
 	}
 	if err != nil {
@@ -80,6 +80,9 @@ func (r *reader[T, P]) know(ctx context.Context, resumed bool) (err error) {
 func (r *reader[T, P]) knowAgain(ctx context.Context) error {
 	s := r.spec
 	now, err := s.lookUp(ctx)
+	if errors.Is(err, errNoTable) {
+		return &rowError{paging.Final(fmt.Errorf("keyset: the table %s is gone: it was dropped or renamed while it was read, or may not be seen any more", s.from))}
+	}
 	if err != nil {
 		return err
 	}

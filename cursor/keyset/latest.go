@@ -56,8 +56,14 @@ func onePosition[P any](ctx context.Context, s *spec, after, until *P, desc bool
 	return found, err
 }
 
-// lockError says what was waited for.
+// lockError says what was waited for, where it was.
 func lockError(table tableName, err error) error {
+	switch state, number := errorCode(err); {
+	case state == "42501":
+		return fmt.Errorf("lock %s, for which a role needs the privilege MAINTAIN (from PostgreSQL 17), UPDATE, DELETE or TRUNCATE on it: %w", table.text, err)
+	case number == 1044 || number == 1142:
+		return fmt.Errorf("lock %s, for which a user needs the privileges SELECT and LOCK TABLES: %w", table.text, err)
+	}
 	return fmt.Errorf("lock %s, waiting %v for transactions that write to it (end them, or try again): %w", table.text, barrierWait, err)
 }
 

@@ -81,7 +81,11 @@ func (t *Table) all(ctx context.Context, yield func(Row, error) bool) error {
 	defer cancel()
 	r := t.reader(s)
 	defer r.end()
-	src, err := r.open(ctx, s.source(s.columns)+s.condition(), s.args)
+	var src source[Row]
+	err := s.readable(func(s *spec) (err error) {
+		src, err = r.open(ctx, s.source(s.columns)+s.condition(), s.args)
+		return err
+	})
 	if err != nil {
 		return s.explain(err)
 	}

@@ -60,7 +60,9 @@ func countRows[P any](ctx context.Context, s *spec, until *P) (int64, error) {
 		return 0, err
 	}
 	var n int64
-	err = queryEach(ctx, s.db, func(rows *sql.Rows) error { return rows.Scan(&n) },
-		s.source("COUNT(*)")+s.condition(upTo), st.args...)
+	err = s.readable(func(s *spec) error {
+		return queryEach(ctx, s.db, func(rows *sql.Rows) error { return rows.Scan(&n) },
+			s.source("COUNT(*)")+s.condition(upTo), st.args...)
+	})
 	return n, err
 }

@@ -192,6 +192,22 @@ func sameCollation(ctx context.Context, db Querier, table string, x indexInfo) (
 	return strings.HasSuffix(plan, "("+strings.Join(names, " AND ")+")"), err
 }
 
+// readable reads what is in no order. SQLite may choose an index for that just because it is
+// small, and one with a collation that the connection does not have cannot be read: then no
+// index is.
+func (s *spec) readable(read func(*spec) error) error {
+	err := read(s)
+	if err == nil || s.dialect.name != "sqlite" || s.hint != "" || !strings.Contains(err.Error(), "no such collation sequence") {
+		return err
+	}
+	whole := *s
+	whole.hint = "NOT INDEXED"
+	if read(&whole) == nil {
+		return nil
+	}
+	return err
+}
+
 // sqliteIdentity says of each column how it is compared: by its affinity and, as the
 // indexes have it, by its collation.
 func sqliteIdentity(info *tableInfo) {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/examples/export/advice"
@@ -15,11 +17,11 @@ import (
 // explain says what went wrong and what the user can do about it.
 func explain(err error, c *config) string {
 	if c.out == pipe {
-		if text := source.Advice(err); text != "" {
-			return fmt.Sprintf("%v\n%s", err, text)
-		}
 		if own := (*advice.Error)(nil); errors.As(err, &own) {
 			return fmt.Sprintf("%v\n%s", err, own.Advice)
+		}
+		if text := source.Advice(err); text != "" {
+			return fmt.Sprintf("%v\n%s", err, text)
 		}
 		return fmt.Sprintf("%v\nWhat went to standard output is not all.", err)
 	}
@@ -51,11 +53,43 @@ func explain(err error, c *config) string {
 			return fmt.Sprintf("%v\n%s", err, known.advice)
 		}
 	}
-	if text := source.Advice(err); text != "" {
-		return fmt.Sprintf("%v\n%s\nWhat is committed is safe. Then %s", err, text, again)
-	}
 	if own := (*advice.Error)(nil); errors.As(err, &own) {
 		return fmt.Sprintf("%v\n%s", err, own.Advice)
 	}
+	if text := source.Advice(err); text != "" {
+		return fmt.Sprintf("%v\n%s\nWhat is committed is safe. Then %s", err, text, again)
+	}
 	return fmt.Sprintf("%v\nWhat is committed is safe. When the cause is gone, %s", err, again)
+}
+
+// unbegun adds advice to an error that ends a run before it writes anything.
+func unbegun(err error) error {
+	if text := source.Advice(err); text != "" {
+		return advice.New(text+"\nNothing was written.", "%w", err)
+	}
+	if own := (*advice.Error)(nil); err == nil || errors.As(err, &own) {
+		return err
+	}
+	return advice.New("Nothing was written.", "%w", err)
+}
+
+// whole says of an error of a table that is read with one statement how it could be read in
+// more of them.
+func (e *export) whole(table *source.Table, err error) error {
+	if table.Order == source.NoOrder {
+		return source.Whole(err, "Name a -key, by which it can be read in pages")
+	}
+	return err
+}
+
+// trying returns what does something for the database again while it fails by what passes.
+func (e *export) trying(what string) func(context.Context, func(context.Context) error) error {
+	return source.Retry(e.again(what))
+}
+
+// again says that something failed, and when it will be tried again.
+func (e *export) again(what string) func(try int, pause time.Duration, err error) {
+	return func(try int, pause time.Duration, err error) {
+		e.say("try %d to %s failed, again in %v: %v", try, what, pause, err)
+	}
 }

@@ -81,6 +81,7 @@ func (e *export) followParts(ctx context.Context, parts []*openPart) error {
 			e.event("caught up", []any{"rows", rows}, "caught up after %s, looking for more every %v", countOf(rows, "row"), e.follow)
 			told = rows
 		}
+		e.watch.Rest()
 		select {
 		case <-time.After(e.follow):
 		case <-ctx.Done():
@@ -89,6 +90,7 @@ func (e *export) followParts(ctx context.Context, parts []*openPart) error {
 		var more []*openPart
 		for _, p := range lastParts(parts) {
 			table := e.sources[p.Table]
+			e.watch.For("looking for more rows of " + table.Name)
 			latest, err := table.Latest(ctx)
 			last := p.checkpoint.Position()
 			switch {
@@ -106,6 +108,7 @@ func (e *export) followParts(ctx context.Context, parts []*openPart) error {
 			p.latest = latest
 			more = append(more, p)
 		}
+		e.watchRows()
 		if err := seq.ForEachConcurrent(ctx, seq.Of(more...), e.workers, e.exportPart); err != nil {
 			return err
 		}
@@ -122,7 +125,12 @@ func (e *export) end(ctx context.Context, p *openPart, table *source.Table) (*ke
 		if p.latest != nil {
 			return p.latest, nil
 		}
-		return table.Latest(ctx)
+		var latest *keyset.Key
+		err := e.trying("find the end of "+table.Name)(ctx, func(ctx context.Context) (err error) {
+			latest, err = table.Latest(ctx)
+			return err
+		})
+		return latest, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("-more: find a key below which no commit can still come in: %w", err)

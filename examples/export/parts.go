@@ -13,6 +13,7 @@ import (
 	"example.com/pipeline/examples/export/advice"
 	"example.com/pipeline/examples/export/encode"
 	"example.com/pipeline/examples/export/plan"
+	"example.com/pipeline/examples/export/source"
 )
 
 // openPlan takes the export's lock and finds the plan that it began with. The plan has no
@@ -209,14 +210,20 @@ func (e *export) split(ctx context.Context) (parts []plan.Part, err error) {
 	for i, table := range e.sources {
 		ranges := []keyset.Range[keyset.Key]{{Until: table.Until}}
 		if e.partitions > 1 {
-			if ranges, err = table.Split(ctx, e.partitions); err != nil {
-				return nil, fmt.Errorf("split the key into ranges: %w", err)
+			e.watch.For("splitting the rows of " + table.Name)
+			err := e.trying("split the rows of "+table.Name)(ctx, func(ctx context.Context) (err error) {
+				ranges, err = table.Split(ctx, e.partitions)
+				return err
+			})
+			if err != nil {
+				return nil, unbegun(source.Whole(fmt.Errorf("split the key into ranges: %w", err), "Leave -partitions out"))
 			}
 		}
 		for j, r := range ranges {
 			parts = append(parts, plan.Part{Table: i, File: plan.PartFile(e.outs[i], j, len(ranges)), Range: r})
 		}
 	}
+	e.atStore()
 	return parts, nil
 }
 

@@ -13,13 +13,12 @@ import (
 func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	table, encoder := e.sources[0], e.encoders[0]
 	e.event("begin", nil, "exporting %s of %s to standard output, from the beginning: what went through a pipe cannot be gone on with", table.Name, e.db.Name)
-	e.progress = newProgress(e.voice, 0, e.slowest())
+	e.progress = newProgress(e.voice, 0)
 	if err := e.countRows(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	e.progress.Start(ctx, e.stall, cancel)
+	e.watch.ForRows("the rows of "+table.Name, &e.progress.tally, e.slowest())
+	e.progress.Start(ctx)
 	defer e.progress.Stop()
 
 	out := bufio.NewWriterSize(stdout, 64<<10)
@@ -28,13 +27,15 @@ func (e *export) exportToPipe(ctx context.Context, stdout io.Writer) error {
 	}
 	for row, err := range e.rowsOf(ctx, table, keyset.Range[keyset.Key]{Until: table.Until}, 0) {
 		if err != nil {
-			return err
+			return e.whole(table, err)
 		}
+		e.progress.came.Add(1)
 		if _, err := out.Write(row.Encoded); err != nil {
 			return err
 		}
 		e.progress.rows.Add(1)
 	}
+	e.watch.Rest()
 	if err := out.Flush(); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/examples/export/advice"
@@ -33,9 +32,7 @@ func (e *export) prepare(ctx context.Context) (err error) {
 			err = end // a database has words of its own for an interrupted query
 			return
 		}
-		if own := (*advice.Error)(nil); !errors.As(err, &own) && source.Advice(err) == "" {
-			err = advice.New("Nothing was written.", "%w", err)
-		}
+		err = unbegun(err)
 	}()
 	e.folder = e.outFolder()
 	if !e.dryRun && e.out != pipe {
@@ -44,7 +41,8 @@ func (e *export) prepare(ctx context.Context) (err error) {
 		}
 	}
 	write := e.store == "db" && !e.dryRun
-	if e.db, err = source.Open(ctx, e.dsn, write); err != nil {
+	e.watch.For("opening the database")
+	if e.db, err = source.OpenTrying(ctx, e.dsn, write, e.again("open the database")); err != nil {
 		return err
 	}
 	tuneProcessors(e.config, e.db.System)
@@ -52,6 +50,7 @@ func (e *export) prepare(ctx context.Context) (err error) {
 		e.say("%s", e.db.Note)
 	}
 	if write {
+		e.atStore()
 		if e.stores, err = e.databaseStore(ctx); err != nil {
 			return err
 		}
@@ -115,9 +114,7 @@ func (e *export) refuseStream() error {
 // prepareTables looks the tables up and checks what the user said about them.
 func (e *export) prepareTables(ctx context.Context) error {
 	options := source.Options{Key: e.key, Columns: e.columns, Where: e.where}
-	options.Page = cursor.PageConfig{Prefetch: 0.01, Retry: source.Retry(func(try int, pause time.Duration, err error) {
-		e.say("try %d to read a page failed, again in %v: %v", try, pause, err)
-	})}
+	options.Page = cursor.PageConfig{Prefetch: 0.01, Retry: e.trying("read a page")}
 	if e.db.System == source.SQLite {
 		options.Page.Max = 16_000 // read beside the loop, and faster than 4,000 by 6 to 11 % of the time
 	}
@@ -144,24 +141,15 @@ func (e *export) prepareTables(ctx context.Context) error {
 	if e.query != "" {
 		e.tables = []tableName{{}}
 	}
+	e.watch.For("the list of tables")
 	if err := e.listTables(ctx); err != nil {
 		return err
 	}
 	for _, name := range e.tables {
-		var table *source.Table
-		var err error
-		if e.query != "" {
-			table, err = e.db.Query(ctx, e.query, options)
-		} else {
-			table, err = e.db.Table(ctx, name.sql(), options)
-		}
+		e.watch.For("looking up " + whatOf(name))
+		table, err := e.lookUp(ctx, name, options)
 		if err != nil {
 			return err
-		}
-		if len(e.until) > 0 {
-			if err := table.EndAt(ctx, e.until); err != nil {
-				return err
-			}
 		}
 		if err := e.verifiable(table); err != nil {
 			return err
@@ -184,6 +172,37 @@ func (e *export) prepareTables(ctx context.Context) error {
 	return nil
 }
 
+// whatOf names what is exported before it is found.
+func whatOf(name tableName) string { return cmp.Or(name.String(), "the query") }
+
+// lookUp finds a table, or the query, and the key that it is to end at.
+func (e *export) lookUp(ctx context.Context, name tableName, options source.Options) (table *source.Table, err error) {
+	err = e.trying("look up "+whatOf(name))(ctx, func(ctx context.Context) error {
+		if e.query != "" {
+			table, err = e.db.Query(ctx, e.query, options)
+		} else {
+			table, err = e.db.Table(ctx, name.sql(), options)
+		}
+		if err == nil && len(e.until) > 0 {
+			err = table.EndAt(ctx, e.until)
+		}
+		return err
+	})
+	if e.listed && err != nil && ctx.Err() == nil && !source.Passes(err) {
+		err = advice.New(howToLeaveOut(name, err), "%s: %w", name, err)
+	}
+	return table, err
+}
+
+// howToLeaveOut is the advice on a table of many that cannot be read.
+func howToLeaveOut(name tableName, err error) string {
+	text := "To export the other tables without this one, add -exclude " + name.String() + ".\nNothing was written."
+	if more := source.Advice(err); more != "" {
+		text = more + " " + text
+	}
+	return text
+}
+
 // listTables puts the tables of a schema in the place of schema.*.
 func (e *export) listTables(ctx context.Context) error {
 	if !e.several() {
@@ -194,11 +213,15 @@ func (e *export) listTables(ctx context.Context) error {
 	for _, t := range e.tables {
 		found := []tableName{t}
 		if t.all() {
-			names, err := e.db.Tables(ctx, t.schema())
+			var names []string
+			err := e.trying("list the tables")(ctx, func(ctx context.Context) (err error) {
+				names, err = e.db.Tables(ctx, t.schema())
+				return err
+			})
 			if err != nil {
 				return err
 			}
-			found = nil
+			found, e.listed = nil, true
 			for _, name := range names {
 				if name == "pipeline_checkpoints" || name == "pipeline_keys" {
 					continue // what -store db writes while it is read
@@ -232,16 +255,20 @@ func (e *export) listTables(ctx context.Context) error {
 // reading them, or exactly where that was asked for.
 func (e *export) countRows(ctx context.Context) error {
 	e.progress.about = !e.count
-	if e.progress.endless = e.follow > 0; e.progress.endless {
-		return nil
+	if e.follow > 0 {
+		return nil // rows may stay away for as long as they like
 	}
 	for _, table := range e.sources {
+		e.watch.For("counting the rows of " + table.Name)
 		n, known := int64(0), true
 		if e.count {
 			e.say("counting the rows of %s", table.Name)
-			var err error
-			if n, err = e.db.Count(ctx, table); err != nil {
-				return fmt.Errorf("-count: count the rows of %s: %w", table.Name, err)
+			err := e.trying("count the rows of "+table.Name)(ctx, func(ctx context.Context) (err error) {
+				n, err = e.db.Count(ctx, table)
+				return err
+			})
+			if err != nil {
+				return unbegun(source.Whole(fmt.Errorf("-count: count the rows of %s: %w", table.Name, err), "Leave -count out"))
 			}
 		} else if n, known = e.db.Estimate(ctx, table); !known || len(e.until) > 0 {
 			e.progress.total.Store(0)

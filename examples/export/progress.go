@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,80 +20,37 @@ import (
 // a few times a second.
 type progress struct {
 	voice
-	rows     atomic.Int64 // written, in earlier runs too
-	total    atomic.Int64 // 0: not known
-	about    bool         // total is an estimate
-	endless  bool         // rows may stay away for as long as they like
-	before   int64        // rows of earlier runs
-	slowest  time.Duration
-	start    time.Time
-	stop     chan struct{}
-	displays []*seq.Task
+	tally                // rows of earlier runs too
+	total   atomic.Int64 // 0: not known
+	about   bool         // total is an estimate
+	before  int64        // rows of earlier runs
+	start   time.Time
+	stop    chan struct{}
+	display *seq.Task
 }
 
-// newProgress counts on from the rows of earlier runs. slowest is the time that a row may
-// take because the user has it so.
-func newProgress(v voice, before int64, slowest time.Duration) *progress {
-	p := &progress{voice: v, before: before, slowest: slowest, start: time.Now(), stop: make(chan struct{})}
+// newProgress counts on from the rows of earlier runs.
+func newProgress(v voice, before int64) *progress {
+	p := &progress{voice: v, before: before, start: time.Now(), stop: make(chan struct{})}
+	p.came.Store(before)
 	p.rows.Store(before)
 	return p
 }
 
-// Start shows the progress until Stop, and ends the work when no row has come for the time
-// stall, unless that is 0.
-func (p *progress) Start(ctx context.Context, stall time.Duration, end context.CancelCauseFunc) {
+// Start shows the progress until Stop.
+func (p *progress) Start(ctx context.Context) {
 	p.start = time.Now()
 	show := p.lines
 	if p.json == nil && isTerminal(p.to) {
 		show = p.bar
 	}
-	p.displays = []*seq.Task{seq.Go(ctx, show)}
-	if !p.endless {
-		p.displays = append(p.displays, seq.Go(ctx, func() { p.watch(stall, end) }))
-	}
+	p.display = seq.Go(ctx, show)
 }
 
 // Stop ends the display and waits until it is gone.
 func (p *progress) Stop() {
 	close(p.stop)
-	for _, d := range p.displays {
-		d.Wait()
-	}
-}
-
-// errSilent ends a run in which no row comes.
-var errSilent = errors.New("the database is silent")
-
-// quiet is how long no row may come before that is said.
-const quiet = 10 * time.Second
-
-// watch looks whether rows come. A connection can be cut so that neither side hears of it,
-// and a statement can wait for a lock for hours.
-func (p *progress) watch(stall time.Duration, end context.CancelCauseFunc) {
-	rows, since := p.rows.Load(), time.Now()
-	tell := quiet + 3*p.slowest
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for next := tell; ; {
-		select {
-		case <-p.stop:
-			return
-		case <-tick.C:
-		}
-		if n := p.rows.Load(); n != rows {
-			rows, since, next = n, time.Now(), tell
-			continue
-		}
-		still := time.Since(since)
-		if stall > 0 && still >= stall+3*p.slowest {
-			end(fmt.Errorf("%w: no row has come for %v, and -stall is %v", errSilent, still.Round(time.Second), stall))
-			return
-		}
-		if still >= next {
-			p.event("silence", []any{"seconds", int(still.Seconds())}, "no row has come for %v: waiting for the database", still.Round(time.Second))
-			next *= 2
-		}
-	}
+	p.display.Wait()
 }
 
 // isTerminal reports whether a bar can be drawn; a terminal may have no size.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -36,6 +35,8 @@ type export struct {
 	stores     cursor.Store
 	pacer      *control.Pacer
 	progress   *progress
+	watch      *watch
+	listed     bool      // the tables are those that the database has
 	bounded    bool      // see plan.Plan.More
 	superseded plan.Plan // what -restart gives up
 }
@@ -51,7 +52,16 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 		told = os.Stderr // the rows go to the other
 	}
 	e := &export{config: c, voice: newVoice(told, c.log)}
+	signalled := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.watch = startWatch(ctx, e.voice, e.stall, cancel)
+	defer func() {
+		e.watch.Stop()
+		err = firstCause(signalled, ctx, err)
+	}()
 	if c.status {
+		e.watch.For("the checkpoints")
 		return e.showStatus(ctx)
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0)) // as it was
@@ -64,11 +74,13 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	defer e.db.Close()
 	switch {
 	case c.dryRun:
+		e.watch.For("the plan")
 		return e.showPlan(ctx)
 	case c.out == pipe:
 		return e.exportToPipe(ctx, stdout)
 	}
 
+	e.atStore()
 	p, err := e.openPlan(ctx)
 	if err != nil {
 		return err
@@ -102,15 +114,8 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	if err := e.exportParts(ctx, parts); err != nil {
 		return err
 	}
+	e.atStore()
 	return e.finish(ctx, p, parts)
-}
-
-// closing closes c at the end of a function. Close tells of a commit on the way out that
-// failed, which matters more than that ctx ended.
-func closing(c io.Closer, err *error) {
-	if closeErr := c.Close(); closeErr != nil && (*err == nil || errors.Is(*err, context.Canceled)) {
-		*err = closeErr
-	}
 }
 
 // exportParts exports what is not finished of the parts, several at a time.
@@ -119,7 +124,7 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	for _, p := range parts {
 		before += p.checkpoint.Items()
 	}
-	e.progress = newProgress(e.voice, before, e.slowest())
+	e.progress = newProgress(e.voice, before)
 	if err := e.countRows(ctx); err != nil {
 		return err
 	}
@@ -128,14 +133,27 @@ func (e *export) exportParts(ctx context.Context, parts []*openPart) error {
 	} else {
 		e.event("begin", nil, "exporting %s of %s to %s", e.what(), e.db.Name, e.out)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	e.progress.Start(ctx, e.stall, cancel)
+	e.watchRows()
+	e.progress.Start(ctx)
 	defer e.progress.Stop()
 	if err := seq.ForEachConcurrent(ctx, seq.Of(parts...), e.workers, e.exportPart); err != nil || e.follow == 0 {
 		return err
 	}
 	return e.followParts(ctx, parts)
+}
+
+// watchRows has the rows of the export watched.
+func (e *export) watchRows() {
+	e.watch.ForRows("the rows of "+e.what(), &e.progress.tally, e.slowest())
+}
+
+// atStore has the answers of the database watched where it has the checkpoints, too.
+func (e *export) atStore() {
+	if e.store == "db" {
+		e.watch.For("the checkpoints")
+	} else {
+		e.watch.Rest()
+	}
 }
 
 // what names what is exported.
@@ -184,6 +202,7 @@ func (e *export) exportPart(ctx context.Context, p *openPart) error {
 		if err != nil {
 			return err
 		}
+		e.progress.came.Add(1)
 		if _, err := p.file.Write(row.Encoded); err != nil {
 			return err
 		}
@@ -214,6 +233,7 @@ func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Ta
 	written := 0
 	err := table.Page.Retry(ctx, func(ctx context.Context) error {
 		e.progress.rows.Add(-int64(written))
+		e.progress.came.Add(-int64(written))
 		written = 0
 		if err := p.checkpoint.Reset(ctx); err != nil {
 			return err
@@ -225,6 +245,7 @@ func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Ta
 			if err != nil {
 				return err
 			}
+			e.progress.came.Add(1)
 			if _, err := p.file.Write(row.Encoded); err != nil {
 				return err
 			}
@@ -234,7 +255,7 @@ func (e *export) exportAtOnce(ctx context.Context, p *openPart, table *source.Ta
 		return nil
 	})
 	if err != nil {
-		return err
+		return e.whole(table, err)
 	}
 	p.checkpoint.AddItems(written)
 	return p.checkpoint.Finish(ctx)

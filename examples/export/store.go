@@ -14,10 +14,13 @@ import (
 // databaseStore keeps the checkpoints in the database that is exported.
 func (e *export) databaseStore(ctx context.Context) (cursor.Store, error) {
 	store := sqlstore.New(e.db.DB, e.db.Dialect, sqlstore.LeaseFor(e.lease))
-	if err := store.Migrate(ctx); err != nil {
+	if err := e.trying("make the table for checkpoints")(ctx, store.Migrate); err != nil {
 		return nil, fmt.Errorf("-store db: make the table for checkpoints: %w", err)
 	}
-	return patientStore{store, e.say}, nil
+	return patientStore{store, func(format string, args ...any) {
+		e.watch.Rest() // it is another run that is waited for
+		e.say(format, args...)
+	}}, nil
 }
 
 // A patientStore waits for a lease to end, once: a database cannot tell whether the

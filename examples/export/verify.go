@@ -29,13 +29,14 @@ var errDiffers = errors.New("the table and the file differ")
 func (e *export) verifyFiles(ctx context.Context, p plan.Plan) error {
 	for i, table := range e.sources {
 		e.say("verifying %s", table.Name)
+		e.watch.Rest()
 		inFiles, err := e.sumFiles(ctx, p, i)
 		if err != nil {
 			return fmt.Errorf("-verify: %w", err)
 		}
 		inTable, err := e.sumTable(ctx, p, i)
 		if err != nil {
-			return fmt.Errorf("-verify: read %s: %w", table.Name, err)
+			return source.Whole(fmt.Errorf("-verify: read %s: %w", table.Name, err), "Leave -verify out")
 		}
 		if inFiles != inTable {
 			return advice.New("Rows that were added, changed or removed since they were read make a difference, too. To export it again, over what is there:\n  "+e.command()+" -restart",
@@ -58,6 +59,7 @@ func (e *export) verifiable(table *source.Table) error {
 // sumTable reads the rows of a table that were to be exported.
 func (e *export) sumTable(ctx context.Context, p plan.Plan, i int) (sum encode.Sum, err error) {
 	table := e.sources[i]
+	e.atStore()
 	until, err := e.lastKey(ctx, p, i)
 	if err != nil {
 		return sum, err
@@ -73,13 +75,18 @@ func (e *export) sumTable(ctx context.Context, p plan.Plan, i int) (sum encode.S
 		}
 		return table.All(ctx)
 	}
+	var seen tally
+	e.watch.ForRows("-verify reads "+table.Name, &seen, e.slowest())
+	defer e.watch.Rest()
 	err = table.Page.Retry(ctx, func(ctx context.Context) error {
 		sum = encode.Sum{}
 		for row, err := range rows(ctx) {
 			if err != nil {
 				return err
 			}
+			seen.came.Add(1)
 			sum.Add(row.Encoded)
+			seen.rows.Add(1)
 		}
 		return nil
 	})

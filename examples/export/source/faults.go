@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -44,17 +45,10 @@ func Passes(err error) bool {
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || pgconn.SafeToRetry(err)
 }
 
-// crowded reports whether a server has no connection left for a user, or is about to start.
-func crowded(err error) bool {
-	var pg *pgconn.PgError
-	var my *mysql.MySQLError
-	switch {
-	case errors.As(err, &pg):
-		return pg.Code == "53300" || pg.Code == "57P03"
-	case errors.As(err, &my):
-		return slices.Contains([]uint16{1040, 1203, 1226}, my.Number)
-	}
-	return false
+// unreachable reports whether nothing listens where a server should be.
+func unreachable(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // tableAltered reports whether a prepared statement has outlived what it was prepared for.
@@ -81,6 +75,10 @@ func NoTable(err error) bool {
 // Retry tries again what fails by something that passes. say is told before each pause.
 // The result is for [cursor.PageConfig].
 func Retry(say func(try int, pause time.Duration, err error)) func(context.Context, func(context.Context) error) error {
+	return retrying(say, Passes)
+}
+
+func retrying(say func(try int, pause time.Duration, err error), passes func(error) bool) func(context.Context, func(context.Context) error) error {
 	return func(ctx context.Context, op func(context.Context) error) error {
 		altered := false
 		policy := control.Retry{
@@ -91,7 +89,7 @@ func Retry(say func(try int, pause time.Duration, err error)) func(context.Conte
 					altered = true
 					return true
 				}
-				return Passes(err)
+				return passes(err)
 			},
 			OnRetry: func(r control.RetryEvent) { say(r.Attempt, r.Sleep.Round(time.Millisecond), r.Err) },
 		}
@@ -99,32 +97,70 @@ func Retry(say func(try int, pause time.Duration, err error)) func(context.Conte
 	}
 }
 
+// timeLimit returns the server's setting by which it has ended a statement, "" where it did
+// not.
+func timeLimit(err error) string {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg) && pg.Code == "57014" && strings.Contains(pg.Message, "timeout"):
+		return "statement_timeout"
+	case errors.As(err, &my) && (my.Number == 1969 || my.Number == 3024):
+		return "max_statement_time"
+	}
+	return ""
+}
+
+// denied reports whether a user has no right to what was asked for.
+func denied(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "42501"
+	case errors.As(err, &my):
+		return slices.Contains([]uint16{1044, 1142, 1143}, my.Number)
+	}
+	return false
+}
+
+// A wholeError is the error of a statement that a smaller page would not make smaller.
+type wholeError struct {
+	error
+	instead string
+}
+
+func (e *wholeError) Unwrap() error { return e.error }
+
+// Whole says of a statement that took longer than the server allows what can be done instead
+// of a smaller -page. Any other error it returns as it is.
+func Whole(err error, instead string) error {
+	if timeLimit(err) == "" {
+		return err
+	}
+	return &wholeError{err, instead}
+}
+
 // Advice says what a user can do about an error of the database, "" where nothing more is
 // known than the error says.
 func Advice(err error) string {
+	if limit := timeLimit(err); limit != "" {
+		instead := "Give a smaller -page"
+		if whole := (*wholeError)(nil); errors.As(err, &whole) {
+			instead = whole.instead
+		}
+		return fmt.Sprintf("The server ends statements that take longer than its %s. %s, or have a larger %[1]s given to this user.", limit, instead)
+	}
 	var pg *pgconn.PgError
-	var my *mysql.MySQLError
 	var lite *sqlite.Error
 	switch {
 	case errors.As(err, &lite) && lite.Code == sqliteHot:
 		return "A program that wrote to the database was killed. Open it once with one that may write to it and its folder, such as the sqlite3 shell: that rolls the transaction back."
-	case errors.As(err, &pg):
-		switch {
-		case pg.Code == "42P05" || pg.Code == "26000":
-			return "A connection pooler such as PgBouncer gives each transaction another connection, and prepared statements are not on all of them. " +
-				"Add default_query_exec_mode=exec to -dsn (as ?default_query_exec_mode=exec to a URL)."
-		case pg.Code == "57014" && strings.Contains(pg.Message, "timeout"):
-			return "The server ends statements that take longer than its statement_timeout. Give a smaller -page, or a larger statement_timeout to this user."
-		case pg.Code == "42501":
-			return "Give this user the right to read that, or leave it out with -columns."
-		}
-	case errors.As(err, &my):
-		switch my.Number {
-		case 1969, 3024:
-			return "The server ends statements that take longer than its max_statement_time. Give a smaller -page, or a larger max_statement_time to this user."
-		case 1142, 1143:
-			return "Give this user the right to read that, or leave it out with -columns."
-		}
+	case errors.As(err, &pg) && (pg.Code == "42P05" || pg.Code == "26000"):
+		return "A connection pooler such as PgBouncer gives each transaction another connection, and prepared statements are not on all of them. " +
+			"Add default_query_exec_mode=exec to -dsn (as ?default_query_exec_mode=exec to a URL)."
+	case denied(err):
+		return "Give this user the right to read that, or leave it out with -columns."
 	}
 	return ""
 }

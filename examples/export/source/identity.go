@@ -35,7 +35,7 @@ func Identity(name string) (string, error) {
 	case d.form == sqliteName:
 		return fileName(d.path())
 	case d.form == sqliteURI:
-		path, _, err := sqliteFile(d.String())
+		path, _, err := takeURI(d.String())
 		if err != nil {
 			return "", asSource(err)
 		}

@@ -23,7 +23,7 @@ func Redact(dsn string) string {
 	case sqlitePath, sqliteName:
 		return dsn
 	case sqliteURI:
-		if _, _, err := sqliteFile(d.String()); err == nil {
+		if _, _, err := takeURI(d.String()); err == nil {
 			return redactQuery(d.String())
 		}
 	case postgresURL, postgresWords:

@@ -18,11 +18,9 @@ package source
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
-	"example.com/pipeline/control"
 	"example.com/pipeline/cursor/keyset"
 )
 
@@ -50,33 +48,49 @@ const openTime = 30 * time.Second
 // Open connects to the database that a data source name names, for writing only where
 // write says so.
 func Open(ctx context.Context, dsn string, write bool) (*Source, error) {
+	return OpenTrying(ctx, dsn, write, func(int, time.Duration, error) {})
+}
+
+// OpenTrying is Open where somebody is told that it is tried again, as with [Retry]: the
+// connection of a run before may not be gone yet, and a server may just start. A server that
+// has never answered is taken for one that is not there.
+func OpenTrying(ctx context.Context, dsn string, write bool, say func(try int, pause time.Duration, err error)) (*Source, error) {
 	t, err := parse(dsn)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTime)
-	defer cancel()
 	s := &Source{Dialect: t.dialect, System: t.system, Name: t.name, file: t.file}
 	if t.file != nil {
 		s.Path = t.file.path
 	}
-	if s.DB, s.Note, err = t.open(ctx, write); err != nil {
+	answered := false
+	err = retrying(say, func(err error) bool {
+		if !answered && unreachable(err) || !Passes(err) {
+			return false
+		}
+		answered = true
+		return true
+	})(ctx, func(ctx context.Context) error { return s.connect(ctx, t, write) })
+	if err != nil {
 		return nil, err
-	}
-	// The connection of a run before may not be gone yet, and a server may just start.
-	wait := control.Retry{Attempts: 8, Backoff: control.Exponential(200*time.Millisecond, 5*time.Second), If: crowded}
-	if err := wait.Do(ctx, s.PingContext); err != nil {
-		s.Close()
-		return nil, cannotOpen(t.name, err)
 	}
 	return s, nil
 }
 
-func cannotOpen(name string, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("cannot open %s: it has not answered for %v", name, openTime)
+// connect makes the first connection.
+func (s *Source) connect(ctx context.Context, t *target, write bool) (err error) {
+	first, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	if s.DB, s.Note, err = t.open(first, write); err == nil {
+		if err = s.PingContext(first); err != nil {
+			s.Close()
+			err = fmt.Errorf("cannot open %s: %w", t.name, err)
+		}
 	}
-	return fmt.Errorf("cannot open %s: %w", name, err)
+	if err != nil && first.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("cannot open %s: it has not answered for %v", t.name, openTime)
+	}
+	return err
 }
 
 // A target is a data source name, taken apart.

@@ -44,7 +44,7 @@ var sqliteParams = []string{"mode", "cache", "immutable", "vfs", "nolock", "psow
 
 // sqliteURL opens the file that a file: URI names.
 func sqliteURL(dsn string) (*target, error) {
-	path, params, err := sqliteFile(dsn)
+	path, params, err := takeURI(dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +54,8 @@ func sqliteURL(dsn string) (*target, error) {
 // nameOfParameter matches a name that is no piece of a value.
 var nameOfParameter = regexp.MustCompile(`^[a-z_]+$`)
 
-// sqliteFile takes a file: URI apart, by the rules of https://sqlite.org/uri.html.
-func sqliteFile(dsn string) (path string, params url.Values, err error) {
+// takeURI takes a file: URI apart, by the rules of https://sqlite.org/uri.html.
+func takeURI(dsn string) (path string, params url.Values, err error) {
 	rest, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "#")
 	rest, query, _ := strings.Cut(rest, "?")
 	if params, err = url.ParseQuery(query); err != nil {

@@ -271,9 +271,3 @@ func (t *Table) All(ctx context.Context) iter.Seq2[keyset.Row, error] {
 		handOver()
 	}
 }
-
-// Latest returns the last position that is safe as Until: see [keyset.Table.Latest].
-func (t *Table) Latest(ctx context.Context) (*keyset.Key, error) {
-	latest, err := t.Table.Latest(ctx)
-	return latest, t.source.checked(ctx, err)
-}

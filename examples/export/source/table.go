@@ -58,7 +58,7 @@ func (s *Source) Table(ctx context.Context, name string, o Options) (*Table, err
 	if err == nil {
 		err = t.prepare(ctx, o)
 	}
-	if errors.Is(err, keyset.ErrKey) && len(o.Key) == 0 {
+	if len(o.Key) == 0 && (errors.Is(err, keyset.ErrKey) || len(o.Columns) > 0 && denied(err)) {
 		return s.withoutKey(ctx, name, o, err)
 	}
 	return t, ofKey(err)
@@ -265,6 +265,21 @@ func (t *Table) Split(ctx context.Context, n int) ([]keyset.Range[keyset.Key], e
 	}
 	ranges, err := t.Table.Split(ctx, n)
 	return ranges, t.source.checked(ctx, err)
+}
+
+// Latest is that of [keyset.Table]. It takes a lock, to which a user who may read has no
+// right by that.
+func (t *Table) Latest(ctx context.Context) (*keyset.Key, error) {
+	last, err := t.Table.Latest(ctx)
+	if !denied(err) {
+		return last, t.source.checked(ctx, err)
+	}
+	grant := "GRANT MAINTAIN ON " + t.From() + " TO this user (before PostgreSQL 17: GRANT UPDATE, or DELETE or TRUNCATE)"
+	if t.source.System == MySQL {
+		grant = "GRANT SELECT, LOCK TABLES ON the database .* TO this user"
+	}
+	return nil, advice.New("To be sure that no commit comes in later, the table is locked for a moment, in which nobody writes to it: "+grant+". Or leave -more and -follow out.",
+		"this user has no right to lock %s: %w", t.Name, err)
 }
 
 // Fingerprint identifies what is read.

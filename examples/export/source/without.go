@@ -32,16 +32,23 @@ func (s *Source) withoutKey(ctx context.Context, name string, o Options, why err
 			reason = told
 		}
 	}
-	for _, order := range []Order{ByRowid, ByCtid} {
-		if order == ByRowid && s.System != SQLite || order == ByCtid && !s.readsCtids(ctx) {
-			continue
-		}
+	if denied(why) {
+		reason = "this user may not read its key"
+	}
+	orders, err := s.orders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, order := range orders {
 		k, full, err := s.find(ctx, name, []string{string(order)})
-		if err != nil {
+		switch {
+		case err != nil && (Passes(err) || ctx.Err() != nil):
+			return nil, err
+		case err != nil:
 			continue // a view, or a partitioned table
 		}
 		t := &Table{Table: k, Name: full, Order: order, source: s}
-		if err = t.prepare(ctx, o); errors.Is(err, keyset.ErrKey) {
+		if err = t.prepare(ctx, o); errors.Is(err, keyset.ErrKey) || denied(err) { // a ctid is for those who may read all columns
 			continue
 		}
 		if err == nil {
@@ -63,7 +70,7 @@ func (s *Source) inNoOrder(ctx context.Context, name string, o Options, reason s
 		list = strings.Join(quoted, ", ")
 	}
 	// A catalog has no place for a table in no order: any column will do to find its name.
-	from, full, err := s.fromOf(ctx, name)
+	from, full, err := s.fromOf(ctx, name, list)
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +83,9 @@ func (s *Source) inNoOrder(ctx context.Context, name string, o Options, reason s
 	return t, t.prepare(ctx, o)
 }
 
-// fromOf returns the table as a statement names it.
-func (s *Source) fromOf(ctx context.Context, name string) (from, full string, err error) {
-	query := "SELECT * FROM "
+// fromOf returns the table as a statement names it, for one that reads the columns of a list.
+func (s *Source) fromOf(ctx context.Context, name, list string) (from, full string, err error) {
+	query := "SELECT " + list + " FROM "
 	for _, candidate := range candidates(s.Dialect, name) {
 		if err = s.try(ctx, query+candidate+" WHERE 1 = 0"); err == nil {
 			return candidate, plain(name), nil
@@ -119,23 +126,46 @@ func (t *Table) describe(ctx context.Context, reason string) error {
 	return nil
 }
 
-// readsCtids reports whether the server reads ranges of ctids without reading the table.
-func (s *Source) readsCtids(ctx context.Context) bool {
-	var version int
-	return s.System == Postgres && s.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version) == nil && version >= 14_00_00
+// orders returns those in which a database can read a table without a key. A server that
+// cannot read ranges of ctids would read the table for each.
+func (s *Source) orders(ctx context.Context) ([]Order, error) {
+	switch s.System {
+	case SQLite:
+		return []Order{ByRowid}, nil
+	case Postgres:
+		var version int
+		err := s.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version)
+		if err != nil || version < 14_00_00 {
+			return nil, err
+		}
+		return []Order{ByCtid}, nil
+	}
+	return nil, nil
 }
 
 // fileNode identifies the file that a table of PostgreSQL is in: another one has other
 // rows at the same places.
 func (t *Table) fileNode(ctx context.Context) (file int64, err error) {
-	err = t.source.QueryRowContext(ctx, "SELECT pg_relation_filenode($1::regclass)::int8", t.From()).Scan(&file)
+	err = t.retry(ctx, func(ctx context.Context) error {
+		return t.source.QueryRowContext(ctx, "SELECT pg_relation_filenode($1::regclass)::int8", t.From()).Scan(&file)
+	})
 	return file, err
 }
 
 // blocks returns how many blocks the table has.
 func (t *Table) blocks(ctx context.Context) (n int64, err error) {
-	err = t.source.QueryRowContext(ctx, "SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int8", t.From()).Scan(&n)
+	err = t.retry(ctx, func(ctx context.Context) error {
+		return t.source.QueryRowContext(ctx, "SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int8", t.From()).Scan(&n)
+	})
 	return n, err
+}
+
+// retry does what a page would do where something fails.
+func (t *Table) retry(ctx context.Context, op func(context.Context) error) error {
+	if t.Page.Retry == nil {
+		return op(ctx)
+	}
+	return t.Page.Retry(ctx, op)
 }
 
 const (
