@@ -305,3 +305,28 @@ func TestOutputThatIsAStream(t *testing.T) {
 		t.Errorf("there are %s", got)
 	}
 }
+
+// The database, and what SQLite keeps beside it, are no output, whatever is asked for.
+func TestOutputThatIsTheDatabase(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db := openSQLite(t, "sqlite:"+dir+"/shop.db")
+	for _, s := range []string{"PRAGMA journal_mode = wal", "CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)"} {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"a.csv": "shop.db", "b.csv": "shop.db-wal", "c.csv": "shop.db-journal"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := read(t, dir+"/shop.db-wal")
+	for _, out := range []string{"shop.db-wal", "shop.db-shm", "shop.db-journal", "a.csv", "b.csv", "c.csv"} {
+		mustRun(t, dir, exitFailed, "is the database that is to be exported", "-dsn=shop.db", "-table=t", "-format=csv", "-out="+out, "-restart")
+	}
+	same(t, "the log", read(t, dir+"/shop.db-wal"), before)
+	if got := names(t, dir+"/[a-z]*"); got != "a.csv b.csv c.csv shop.db shop.db-shm shop.db-wal" {
+		t.Errorf("there are %s", got)
+	}
+}

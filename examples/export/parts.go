@@ -116,6 +116,9 @@ func (e *export) openParts(ctx context.Context, p *plan.Plan) (parts []*openPart
 // openFile opens the file of a part, and makes it where there is none.
 func (e *export) openFile(part plan.Part, compress string) (*openPart, error) {
 	path := part.Path(e.folder)
+	if e.db.Is(path) { // to close it would end the locks that this process has on it
+		return nil, advice.New("Choose another -out.", "%s is the database that is to be exported, or one of its files", path)
+	}
 	var options []cursor.FileOption
 	if compress != "" {
 		options = append(options, cursor.Compress(encode.Compressor(compress)))
@@ -170,7 +173,7 @@ func (e *export) removeOne(ctx context.Context, stale plan.Stale, path string) e
 	switch {
 	case err != nil:
 		return err
-	case !info.Mode().IsRegular(), stale.Size >= 0 && info.Size() != stale.Size, e.isDatabase(path):
+	case !info.Mode().IsRegular(), stale.Size >= 0 && info.Size() != stale.Size, e.db.Is(path):
 		return errForeign
 	}
 	part, err := e.openFile(plan.Part{File: stale.File}, stale.Compress)
@@ -227,30 +230,17 @@ func (e *export) split(ctx context.Context) (parts []plan.Part, err error) {
 	return parts, nil
 }
 
-// claim refuses a file that is there and is not this export's. The database itself it
-// refuses whatever is asked for.
+// claim refuses a file that is there and is not this export's.
 func (e *export) claim(path string, restart bool) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return err
-	case e.isDatabase(path):
-		return advice.New("Choose another -out.", "%s is the database that is to be exported", path)
 	case info.Size() > 0 && !restart:
 		return advice.New("Move it away, or choose another -out. If it is to be overwritten: "+e.command()+" -restart",
 			"%s is there, and no checkpoint says that this export wrote it (looked in %s)", path, e.checkpoints())
 	}
 	return nil
-}
-
-// isDatabase reports whether a file is the database that is exported.
-func (e *export) isDatabase(path string) bool {
-	if e.db.Path == "" {
-		return false
-	}
-	database, err := os.Stat(e.db.Path)
-	info, fileErr := os.Stat(path)
-	return err == nil && fileErr == nil && os.SameFile(database, info)
 }
 
 // checkpoints says where the checkpoints are.
