@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/pipeline/cursor/internal/fsys"
+	"example.com/pipeline/seq"
 )
 
 // A holder is what the lock file says of the runner that has the lock. It is for
@@ -22,23 +23,53 @@ type holder struct {
 	Since time.Time `json:"since"`
 }
 
-// lockFile locks the file at path, which is never renamed and never removed:
+// How long lockFile tries again where others only look.
+const (
+	lookPause = time.Millisecond
+	lookTries = 100
+)
+
+// lockFile locks the file at path. It waits for those who only look, and no longer than
+// that should take; one of them may have been suspended.
+func lockFile(ctx context.Context, path, job string) (*fsys.File, error) {
+	for tries := 1; ; tries++ {
+		f, looked, err := tryLockFile(path, job)
+		if !looked || tries == lookTries {
+			return f, err
+		}
+		select {
+		case <-time.After(lookPause):
+		case <-ctx.Done():
+			return nil, seq.ContextError(ctx)
+		}
+	}
+}
+
+// tryLockFile locks the file at path, which is never renamed and never removed:
 // otherwise two runners could each lock a file of that name. Somebody else may
 // have removed it between our opening and locking it; then it is done again.
-func lockFile(path, job string) (*fsys.File, error) {
+//
+// A runner has the exclusive lock, and who looks whether there is one has a shared lock for
+// a moment. So where the one cannot be had and the other can, there is no runner, whatever
+// the file says of one that was killed: looked is set.
+func tryLockFile(path, job string) (f *fsys.File, looked bool, err error) {
 	for {
 		f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE|fsys.NoFollow, ownerOnly)
 		if err != nil {
-			return nil, fmt.Errorf("cursor: the lock of job %q: %w", job, err)
+			return nil, false, fmt.Errorf("cursor: the lock of job %q: %w", job, err)
 		}
-		if err := f.TryLock(); err != nil {
-			if errors.Is(err, fsys.ErrLocked) {
-				err = &LockedError{Job: job, Holder: readHolder(f)}
-			} else {
-				err = fmt.Errorf("cursor: the lock of job %q: %w", job, err)
+		err = f.TryLock()
+		if errors.Is(err, fsys.ErrLocked) {
+			err = &LockedError{Job: job, Holder: readHolder(f)}
+			if f.TryLockShared() == nil {
+				looked, err = true, &LockedError{Job: job, Holder: "a process that looks who holds it (lock file " + path + ")"}
 			}
+		} else if err != nil {
+			err = fmt.Errorf("cursor: the lock of job %q: %w", job, err)
+		}
+		if err != nil {
 			f.Close()
-			return nil, err
+			return nil, looked, err
 		}
 		if !sameFile(f, path) {
 			f.Close()
@@ -46,9 +77,9 @@ func lockFile(path, job string) (*fsys.File, error) {
 		}
 		if err := writeHolder(f); err != nil {
 			f.Close()
-			return nil, fmt.Errorf("cursor: the lock of job %q: %w", job, err)
+			return nil, false, fmt.Errorf("cursor: the lock of job %q: %w", job, err)
 		}
-		return f, nil
+		return f, false, nil
 	}
 }
 
@@ -77,7 +108,8 @@ func readHolder(f *fsys.File) string {
 	return fmt.Sprintf("process %d on %s since %s (lock file %s)", h.PID, h.Host, h.Since.Format(time.RFC3339), f.Name())
 }
 
-// heldBy says who holds the lock at path; nil where nobody does.
+// heldBy says who holds the lock at path; nil where nobody does. Others may look at the same
+// time.
 func heldBy(path, job string) (*LockedError, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +123,7 @@ func heldBy(path, job string) (*LockedError, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := f.TryLock(); !errors.Is(err, fsys.ErrLocked) {
+	if err := f.TryLockShared(); !errors.Is(err, fsys.ErrLocked) {
 		return nil, err
 	}
 	return &LockedError{Job: job, Holder: readHolder(f)}, nil

@@ -134,7 +134,8 @@ func jobOf(name, path string) (string, error) {
 }
 
 // Acquire implements [Store]. It takes the lock, says in the lock file who has
-// it, and clears away what a save that was cut short has left.
+// it, and clears away what a save that was cut short has left. It waits for no other runner;
+// for one that is in [FileStore.Holder] just then it waits for up to 100 ms.
 func (s *FileStore) Acquire(ctx context.Context, job string) (Lease, error) {
 	if err := CheckJob(job); err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func (s *FileStore) Acquire(ctx context.Context, job string) (Lease, error) {
 	}
 	base := filepath.Join(s.dir, fileName(job))
 	l := &fileLease{job: job, dir: s.dir, path: base + recordEnd, temp: base + ".tmp"}
-	lock, err := lockFile(base+lockEnd, job)
+	lock, err := lockFile(ctx, base+lockEnd, job)
 	if err != nil {
 		return nil, err
 	}
@@ -189,8 +190,8 @@ func (s *FileStore) Jobs(ctx context.Context) ([]string, error) {
 	return jobs, errors.Join(errs...)
 }
 
-// Holder implements [Inspector]. Where a runner was killed, it takes the lock of the job for
-// the moment that it needs to find out.
+// Holder implements [Inspector]. It takes a shared lock on the job's lock file for the moment
+// that it needs to find out. It keeps nobody from acquiring the job, nor from looking, too.
 func (s *FileStore) Holder(ctx context.Context, job string) (*LockedError, error) {
 	if err := seq.ContextError(ctx); err != nil {
 		return nil, err

@@ -159,7 +159,13 @@ var ErrLocked = errors.New("the file is locked")
 // [ErrLocked]. The lock goes with the descriptor: at Close, or when the process
 // ends, however it ends.
 func (f *File) TryLock() error {
-	return do(OpLock, f.Name(), func() error { return tryLock(f.f) })
+	return do(OpLock, f.Name(), func() error { return tryLock(f.f, true) })
+}
+
+// TryLockShared is TryLock for a lock that any number of open files can have at once, while
+// none has the exclusive one.
+func (f *File) TryLockShared() error {
+	return do(OpLock, f.Name(), func() error { return tryLock(f.f, false) })
 }
 
 // Rename is [os.Rename].

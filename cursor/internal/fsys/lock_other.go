@@ -19,7 +19,7 @@ func appendTo(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p
 
 // tryLock fails: two runners at once would ruin each other's output, so without
 // a lock there is no run.
-func tryLock(f *os.File) error {
+func tryLock(f *os.File, _ bool) error {
 	return fmt.Errorf("lock %s: no file locks on %s; keep the checkpoint in a database: %w", f.Name(), runtime.GOOS, errors.ErrUnsupported)
 }
 

@@ -19,9 +19,13 @@ func appendTo(f *os.File, p []byte, _ int64) (int, error) { return f.Write(p) }
 // tryLock uses flock: unlike the locks of fcntl it belongs to the open file, so
 // two openings in one process exclude each other, and closing an unrelated
 // descriptor of the same file does not drop it.
-func tryLock(f *os.File) error {
+func tryLock(f *os.File, exclusive bool) error {
+	how := syscall.LOCK_SH
+	if exclusive {
+		how = syscall.LOCK_EX
+	}
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		switch {
 		case err == nil:
 			return nil

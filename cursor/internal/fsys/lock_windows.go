@@ -25,9 +25,13 @@ func appendTo(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p
 
 // tryLock locks one byte far behind any content: a lock on Windows keeps others
 // from reading what it covers, and the holder's name has to stay readable.
-func tryLock(f *os.File) error {
+func tryLock(f *os.File, exclusive bool) error {
+	how := uintptr(lockFailImmediately)
+	if exclusive {
+		how |= lockExclusive
+	}
 	far := syscall.Overlapped{OffsetHigh: 1 << 30}
-	ok, _, err := procLockFileEx.Call(f.Fd(), lockExclusive|lockFailImmediately, 0, 1, 0, uintptr(unsafe.Pointer(&far)))
+	ok, _, err := procLockFileEx.Call(f.Fd(), how, 0, 1, 0, uintptr(unsafe.Pointer(&far)))
 	switch {
 	case ok != 0:
 		return nil
