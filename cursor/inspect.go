@@ -8,7 +8,8 @@ import (
 
 // Inspect returns what is stored of a job: for a look at it, without the lease, also
 // while a runner has it. Nothing is changed and no participant is asked. A job that was
-// never saved has the zero [Record], as for [Lease].
+// never saved has the zero [Record], as for [Lease], and so has every job of a store of
+// package sqlstore whose tables have not been made.
 //
 // Errors: [ErrCorrupt], when the record is damaged or of a newer format, and what the
 // store returns. The store must be an [Inspector].

@@ -18,7 +18,7 @@ const module = "example.com/pipeline"
 //   - control, batch and cursor build on seq and not on each other: where two of them
 //     meet, they meet in the user's code, in a stream or in a func value.
 //   - cursor is all that is not SQL. keyset reads SQL databases and builds on it; what both
-//     need of paging is internal.
+//     need of paging is internal, and what the packages of SQL need of errors.
 //   - The SQL store is a checkpoint store and a store of idempotency keys, and so the
 //     one place that knows cursor and control.
 //   - Checks for users' own stages and stores know what they check, and no more.
@@ -30,10 +30,11 @@ var siblings = map[string][]string{
 	"cursor":                   {"seq", "cursor/internal/fsys", "cursor/internal/paging"},
 	"cursor/internal/fsys":     nil,
 	"cursor/internal/paging":   {"seq"},
+	"cursor/internal/sqlerr":   nil,
 	"cursor/cursortest":        {"cursor", "seq"},
-	"cursor/keyset":            {"cursor", "cursor/internal/paging", "seq"},
+	"cursor/keyset":            {"cursor", "cursor/internal/paging", "cursor/internal/sqlerr", "seq"},
 	"cursor/keyset/keysettest": {"cursor", "cursor/keyset"},
-	"cursor/sqlstore":          {"cursor", "cursor/keyset", "control", "seq"},
+	"cursor/sqlstore":          {"cursor", "cursor/internal/sqlerr", "cursor/keyset", "control", "seq"},
 }
 
 // outside are the modules that a package may import from, beside the standard

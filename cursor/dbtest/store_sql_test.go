@@ -406,12 +406,36 @@ func TestSQLStoreNoticesALostLease(t *testing.T) {
 	})
 }
 
-// TestSQLStoreWithoutTables wants an error that says what to do.
+// TestSQLStoreWithoutTables wants an error that says what to do from a runner's call, and
+// nothing found by who only looks.
 func TestSQLStoreWithoutTables(t *testing.T) {
 	withEachDB(t, func(t *testing.T, db database) {
+		for _, s := range []*sqlstore.Store{
+			sqlstore.New(db.DB, db.dialect), sqlstore.New(db.DB, db.dialect, sqlstore.Tables("No such table: ''", "order")),
+		} {
+			for range 2 { // the second time over an idle connection
+				if r, err := cursor.Inspect(t.Context(), s, "job"); err != nil || r.Seq != 0 || r.Position != nil {
+					t.Errorf("Inspect: %v, %v", r, err)
+				}
+				if jobs, err := cursor.Jobs(t.Context(), s); err != nil || len(jobs) > 0 {
+					t.Errorf("Jobs: %q, %v", jobs, err)
+				}
+				if held, err := cursor.Holder(t.Context(), s, "job"); err != nil || held != nil {
+					t.Errorf("Holder: %v, %v", held, err)
+				}
+				if _, err := s.Acquire(t.Context(), "job"); err == nil || !strings.Contains(err.Error(), "Migrate") {
+					t.Errorf("Acquire: %v", err)
+				}
+			}
+		}
+		// What is wrong with a table that is there is no matter of a missing one.
+		exec(t, db.DB, "CREATE TABLE pipeline_checkpoints (job VARCHAR(20))")
 		s := sqlstore.New(db.DB, db.dialect)
-		if _, err := s.Acquire(t.Context(), "job"); err == nil || !strings.Contains(err.Error(), "Migrate") {
-			t.Errorf("got %v", err)
+		_, inspect := cursor.Inspect(t.Context(), s, "job")
+		_, jobs := cursor.Jobs(t.Context(), s)
+		_, holder := cursor.Holder(t.Context(), s, "job")
+		if inspect == nil || jobs == nil || holder == nil {
+			t.Errorf("of a table without columns: %v, %v, %v", inspect, jobs, holder)
 		}
 	})
 }

@@ -5,36 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
-)
 
-// errorCode returns what a server calls an error: the SQLSTATE of PostgreSQL, as its
-// drivers give it, or the number of MySQL and MariaDB, which their driver has in a field.
-func errorCode(err error) (state string, number uint64) {
-	var coded interface{ SQLState() string }
-	if errors.As(err, &coded) {
-		return coded.SQLState(), 0
-	}
-	for ; err != nil; err = errors.Unwrap(err) {
-		v := reflect.ValueOf(err)
-		if v.Kind() == reflect.Pointer && !v.IsNil() {
-			v = v.Elem()
-		}
-		if v.Kind() != reflect.Struct {
-			continue
-		}
-		if f, ok := v.Type().FieldByName("Number"); ok && f.IsExported() && len(f.Index) == 1 && v.FieldByIndex(f.Index).CanUint() {
-			return "", v.FieldByIndex(f.Index).Uint()
-		}
-	}
-	return "", 0
-}
+	"example.com/pipeline/cursor/internal/sqlerr"
+)
 
 // timeLimit returns the setting by which the server has ended a statement, "" if it was
 // not one.
 func timeLimit(err error) string {
-	state, number := errorCode(err)
+	state, number := sqlerr.Code(err)
 	switch {
 	case state == "57014" && !strings.Contains(err.Error(), "user request"): // which has the same code
 		return "statement_timeout"
@@ -64,7 +43,7 @@ func (r *reader[T, P]) mend(ctx context.Context, err error) bool {
 	if _, tx := r.spec.db.(*sql.Tx); tx || ctx.Err() != nil { // an error is the end of a transaction
 		return false
 	}
-	if state, _ := errorCode(err); state == "0A000" {
+	if state, _ := sqlerr.Code(err); state == "0A000" {
 		r.replanned = !r.replanned
 		return r.replanned
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"example.com/pipeline/cursor/internal/sqlerr"
 )
 
 // barrierWait is how long Latest waits for open transactions to end.
@@ -58,7 +60,7 @@ func onePosition[P any](ctx context.Context, s *spec, after, until *P, desc bool
 
 // lockError says what was waited for, where it was.
 func lockError(table tableName, err error) error {
-	switch state, number := errorCode(err); {
+	switch state, number := sqlerr.Code(err); {
 	case state == "42501":
 		return fmt.Errorf("lock %s, for which a role needs the privilege MAINTAIN (from PostgreSQL 17), UPDATE, DELETE or TRUNCATE on it: %w", table.text, err)
 	case number == 1044 || number == 1142:

@@ -9,6 +9,7 @@ import (
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/internal/paging"
+	"example.com/pipeline/cursor/internal/sqlerr"
 )
 
 // ErrPosition says that the position of a row does not lead back to the row. The
@@ -71,14 +72,14 @@ func (r *reader[T, P]) fetch(ctx context.Context, req paging.Request[T, P]) (pag
 			r.grow()
 			return pg, nil
 		}
-		if state, _ := errorCode(err); first != nil && state == "25P02" {
+		if state, _ := sqlerr.Code(err); first != nil && state == "25P02" {
 			err = first // it was in a transaction, which ended with that
 		}
 		if r.mend(ctx, err) {
 			first = err
 			continue
 		}
-		if state, number := errorCode(err); r.known && (state != "" || number != 0) {
+		if state, number := sqlerr.Code(err); r.known && (state != "" || number != 0) {
 			// The server may have no way to compare a position with the key's new type.
 			if bad := (*rowError)(nil); errors.As(r.knowAgain(ctx), &bad) {
 				return refused(paging.Page[T, P]{}, &rowError{fmt.Errorf("%w (%w)", bad.err, err)})

@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
 
 	"example.com/pipeline/control"
 	"example.com/pipeline/cursor"
+	"example.com/pipeline/cursor/internal/sqlerr"
 )
 
 // An execer is a database or a transaction.
@@ -97,4 +99,16 @@ func (s *Store) retry(ctx context.Context, op func() error) error {
 // settled reports whether an error is an answer that will be the same the next time.
 func settled(err error) bool {
 	return errors.Is(err, cursor.ErrFenced) || errors.Is(err, cursor.ErrCorrupt) || errors.Is(err, control.ErrInProgress)
+}
+
+// noTable reports whether an error says that there is no such table.
+func (s *Store) noTable(err error) bool {
+	if err == nil {
+		return false
+	}
+	if s.flavor.noTable != "" {
+		return strings.Contains(err.Error(), s.flavor.noTable)
+	}
+	state, number := sqlerr.Code(err)
+	return state == "42P01" || number == 1146
 }

@@ -12,19 +12,20 @@ import (
 
 var _ cursor.Inspector = (*Store)(nil)
 
-// Inspect implements [cursor.Inspector].
+// Inspect implements [cursor.Inspector]. To who looks, a store whose tables have not been made
+// is one in which nothing was saved.
 func (s *Store) Inspect(ctx context.Context, job string) (r cursor.Record, err error) {
 	err = s.fresh(ctx, func() error {
 		r, _, err = s.read(ctx, s.db, job, "")
 		return err
 	})
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || s.noTable(err) {
 		return cursor.Record{}, nil
 	}
 	return r, err
 }
 
-// Jobs implements [cursor.Inspector].
+// Jobs implements [cursor.Inspector]. Without the tables there are none.
 func (s *Store) Jobs(ctx context.Context) (jobs []string, err error) {
 	err = s.fresh(ctx, func() error {
 		jobs = nil
@@ -44,13 +45,16 @@ func (s *Store) Jobs(ctx context.Context) (jobs []string, err error) {
 			return rows.Err()
 		})
 	})
+	if s.noTable(err) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("sqlstore: list the jobs: %w (Migrate makes the tables where they are missing)", err)
+		return nil, fmt.Errorf("sqlstore: list the jobs: %w", err)
 	}
 	return jobs, nil
 }
 
-// Holder implements [cursor.Inspector].
+// Holder implements [cursor.Inspector]. Without the tables nobody holds a job.
 func (s *Store) Holder(ctx context.Context, job string) (*cursor.LockedError, error) {
 	held := &cursor.LockedError{Job: job}
 	err := s.fresh(ctx, func() error {
@@ -61,7 +65,7 @@ func (s *Store) Holder(ctx context.Context, job string) (*cursor.LockedError, er
 		return err
 	})
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows), s.noTable(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("sqlstore: ask who holds job %q: %w", job, err)

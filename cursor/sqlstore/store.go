@@ -195,6 +195,9 @@ type flavor struct {
 	onExists  string
 	forUpdate string // what makes a SELECT wait for the row's writer
 
+	// What an error says of a table that is missing, where that has no code of its own.
+	noTable string
+
 	// SQLite has no such thing. There a transaction that has read and then writes
 	// fails for good where somebody else, such as the renewal of the lease, has
 	// written in between; one that writes first waits.
@@ -210,7 +213,7 @@ var flavors = map[string]flavor{
 	"sqlite": {
 		name: "TEXT", text: "TEXT", bytes: "BLOB",
 		now:    "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000",
-		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING", lockByWriting: true,
+		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING", noTable: "no such table: ", lockByWriting: true,
 	},
 	"postgres": {
 		name: `TEXT COLLATE "C"`, text: "TEXT", bytes: "BYTEA",
