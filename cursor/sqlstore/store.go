@@ -23,7 +23,6 @@
 package sqlstore
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -44,6 +43,7 @@ type Store struct {
 	dialect     keyset.Dialect
 	checkpoints string // as quoted
 	keys        string
+	keysName    string // as given
 	leaseFor    time.Duration
 	keyFor      time.Duration
 
@@ -110,6 +110,7 @@ func New(db *sql.DB, d keyset.Dialect, opts ...Option) *Store {
 	for _, opt := range opts {
 		opt(s)
 	}
+	s.keysName = s.keys
 	s.checkpoints, s.keys = quoteName(d, s.checkpoints), quoteName(d, s.keys)
 	return s
 }
@@ -122,66 +123,6 @@ func quoteName(d keyset.Dialect, name string) string {
 	return strings.Join(parts, ".")
 }
 
-// DDL returns the statements that make the tables, for those who run their
-// migrations by hand. They do nothing where the tables are there.
-func (s *Store) DDL() string { return strings.Join(s.ddl(), ";\n\n") + ";\n" }
-
-func (s *Store) ddl() []string {
-	r := strings.NewReplacer(
-		"{checkpoints}", s.checkpoints, "{keys}", s.keys,
-		"{name}", s.flavor.name, "{text}", s.flavor.text, "{bytes}", s.flavor.bytes, "{end}", s.flavor.tableEnd)
-	return []string{r.Replace(checkpointsDDL), r.Replace(keysDDL)}
-}
-
-const checkpointsDDL = `CREATE TABLE IF NOT EXISTS {checkpoints} (
-	job         {name} NOT NULL PRIMARY KEY,
-	format      BIGINT NOT NULL DEFAULT 0,
-	fingerprint {text} NOT NULL,
-	position    {text},
-	states      {text},
-	items       BIGINT NOT NULL DEFAULT 0,
-	seq         BIGINT NOT NULL DEFAULT 0,
-	status      VARCHAR(20) NOT NULL DEFAULT 'new',
-	saved_at    VARCHAR(40) NOT NULL DEFAULT '',
-	epoch       BIGINT NOT NULL DEFAULT 0,
-	owner       VARCHAR(40) NOT NULL DEFAULT '',
-	holder      {text} NOT NULL,
-	lease_until BIGINT NOT NULL DEFAULT 0
-){end}`
-
-// The second index is for Prune. As a constraint it can be part of the table on every
-// database, and is no statement of its own that only the table's owner may run.
-const keysDDL = `CREATE TABLE IF NOT EXISTS {keys} (
-	name        {name} NOT NULL PRIMARY KEY,
-	claim       VARCHAR(40) NOT NULL,
-	claim_until BIGINT NOT NULL,
-	done        SMALLINT NOT NULL DEFAULT 0,
-	done_at     BIGINT NOT NULL DEFAULT 0,
-	result      {bytes},
-	UNIQUE (done, done_at, name)
-){end}`
-
-// Migrate makes the tables where they are missing. Several programs may do it at
-// once.
-func (s *Store) Migrate(ctx context.Context) error {
-	for _, statement := range s.ddl() {
-		var err error
-		for range 3 { // PostgreSQL may refuse one of two that make the same table at once
-			err = s.fresh(ctx, func() error {
-				_, err := s.db.ExecContext(ctx, statement)
-				return err
-			})
-			if err == nil || ctx.Err() != nil {
-				break
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("sqlstore: make the tables: %w", err)
-		}
-	}
-	return nil
-}
-
 // A flavor is what differs between the databases. Times are microseconds since 1970
 // by the database's clock, in an integer: no driver, and no session's time zone, can
 // change them.
@@ -190,6 +131,9 @@ type flavor struct {
 	text      string // type of text of any length
 	bytes     string
 	tableEnd  string
+	indexed   string // counts the indexes for Prune, of the name and, twice, the schema or ""
+	lockTable string // what lets one add an index at a time
+	addIndex  string
 	now       string // the clock
 	insert    string // begin and end of an INSERT that passes over a row that is there
 	onExists  string
@@ -212,11 +156,23 @@ type flavor struct {
 var flavors = map[string]flavor{
 	"sqlite": {
 		name: "TEXT", text: "TEXT", bytes: "BLOB",
-		now:    "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000",
-		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING", noTable: "no such table: ", lockByWriting: true,
+		indexed: `SELECT COUNT(*) FROM pragma_index_list(?, NULLIF(?, '')) l, pragma_index_info(l.name, NULLIF(?, '')) x
+			WHERE NOT l.partial AND x.seqno = 1 AND x.name = 'done_at'`,
+		addIndex: "CREATE UNIQUE INDEX {keys_done} ON {keys unqualified} (done, done_at, name)",
+		now:      "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000",
+		insert:   "INSERT", onExists: " ON CONFLICT DO NOTHING", noTable: "no such table: ", lockByWriting: true,
 	},
 	"postgres": {
 		name: `TEXT COLLATE "C"`, text: "TEXT", bytes: "BYTEA",
+		indexed: `SELECT COUNT(*) FROM pg_index i
+			JOIN pg_class c ON c.oid = i.indrelid
+			JOIN pg_namespace n ON n.oid = c.relnamespace
+			JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[1]
+			WHERE c.relname = ?::text AND CASE WHEN ?::text = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = ?::text END
+				AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'done_at'`,
+		// Otherwise it would be added under another name by each that adds it.
+		lockTable: "LOCK TABLE {keys} IN ACCESS EXCLUSIVE MODE",
+		addIndex:  "ALTER TABLE {keys} ADD UNIQUE (done, done_at, name)",
 		// Not now(): that is when the transaction began.
 		now:    "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
 		insert: "INSERT", onExists: " ON CONFLICT DO NOTHING", forUpdate: " FOR UPDATE",
@@ -225,6 +181,10 @@ var flavors = map[string]flavor{
 		// Not a text type: even the binary collations do not see spaces at the end.
 		name: "VARBINARY(512)", text: "LONGTEXT", bytes: "LONGBLOB",
 		tableEnd: " ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+		indexed: `SELECT COUNT(*) FROM information_schema.statistics
+			WHERE table_name = ? AND CASE WHEN ? = '' THEN table_schema = DATABASE() ELSE table_schema = ? END
+				AND seq_in_index = 2 AND column_name = 'done_at'`,
+		addIndex: "ALTER TABLE {keys} ADD UNIQUE done (done, done_at, name)",
 		now:      "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		insert:   "INSERT IGNORE", forUpdate: " FOR UPDATE", beginAndCommit: true,
 	},
