@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
@@ -343,5 +344,24 @@ func TestCompanions(t *testing.T) {
 	none := &Source{System: Postgres}
 	if none.Companions() != nil || none.Is(path) {
 		t.Error("a database that is no file has files")
+	}
+}
+
+// A file that was changed just now is not opened before the next change has another time. One
+// whose time is to come is not waited for.
+func TestWatchWaitsForTheClock(t *testing.T) {
+	for _, ahead := range []time.Duration{0, time.Hour} {
+		path := newFile(t, numbered(3)...)
+		now := time.Now().Add(ahead)
+		if err := os.Chtimes(path, now, now); err != nil {
+			t.Fatal(err)
+		}
+		f := &sqliteFile{path: path, real: whereFileIs(path)}
+		if err := f.watch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if age := time.Since(f.seen.ModTime()); ahead == 0 && age < fileTick {
+			t.Errorf("it is opened %v after it was changed", age)
+		}
 	}
 }
