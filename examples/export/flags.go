@@ -61,7 +61,7 @@ const maxPartitions = 1000
 // define tells a flag set what there is.
 func (c *config) define(f *flag.FlagSet) {
 	f.StringVar(&c.dsn, "dsn", "", "the `database`: shop.db, postgres://…, host=… dbname=…, mysql://…, or @FILE (default: $DATABASE_URL, then PGHOST and the like)")
-	f.StringVar(&c.source, "source", "", "the `name` that the database is known by when an export goes on, where host or port may change (default: host, port and database)")
+	f.StringVar(&c.source, "source", "", "the `name` that the database is known by when an export goes on, where host or port may change; of a data source name, only these and the database are kept (default: host, port and database)")
 	f.StringVar(&c.table, "table", "", "the `table` or view to export, \"a schema\".\"a.table\" in quotes where it has dots; several with commas, or schema.* for all tables of one, each to a file in the folder -out")
 	f.StringVar(&c.exclude, "exclude", "", "`tables` to leave out of schema.*")
 	f.StringVar(&c.query, "query", "", "export the result of this `SELECT`, in the order of -key")
