@@ -72,8 +72,10 @@ func redactURL(d dataSource) (string, bool) {
 	return text, true
 }
 
-// redactQuery hides parameters behind a ?.
+// redactQuery hides parameters behind a ?. What follows a # is left out, as it is not read,
+// and may be the rest of a key.
 func redactQuery(dsn string) string {
+	dsn, _, _ = strings.Cut(dsn, "#")
 	before, query, has := strings.Cut(dsn, "?")
 	if has {
 		before += "?" + redactParams(query)
@@ -85,7 +87,10 @@ func redactParams(query string) string {
 	params := strings.Split(query, "&")
 	for i, p := range params {
 		name, value, has := strings.Cut(p, "=")
-		if plain, err := url.QueryUnescape(value); has && (err != nil || !isShown(name, plain)) {
+		switch plain, err := url.QueryUnescape(value); {
+		case !has && p != "":
+			params[i] = "PASSWORD"
+		case has && (err != nil || !isShown(name, plain)):
 			params[i] = url.QueryEscape(name) + "=PASSWORD"
 		}
 	}

@@ -325,6 +325,7 @@ func TestRedactForACommand(t *testing.T) {
 		"postgres://u%3AS3cr3t@h/d?service=nosuch":                  hidden,
 		"host=h service=nosuch password=a S3cr3t=1":                 hidden,
 		"host=h TimeZone=UTC":                                       "host=h TimeZone=UTC",
+		"file:a.db?mode=ro&_pragma=key('a#&S3cr3t')":                "file:a.db?mode=ro&_pragma=PASSWORD",
 		"host=h service=s":                                          "host=h service=s",
 		"Postgres://u:S3cr3t@h/d":                                   "postgres://u:PASSWORD@h/d",
 		"u:S3cr3t@tcp(h)/d?sql_mode='ANSI'":                         "u:PASSWORD@tcp(h:3306)/d?sql_mode='ANSI'",
