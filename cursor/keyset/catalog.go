@@ -38,7 +38,8 @@ type indexInfo struct {
 	name    string
 	primary bool          // it is the primary key's
 	unique  bool          // in its columns that are not extra
-	ignored bool          // it keeps rows unique, but the planner is told not to use it
+	ignored bool          // it keeps rows unique, but is not read in order
+	hash    bool          // it is ignored since it is in no order
 	columns []indexColumn // in order
 }
 
@@ -102,6 +103,14 @@ func (t *tableInfo) isOrdered(key []string, down []bool) bool {
 	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
 		found := x.directions(key)
 		return found != nil && slices.Equal(found, relative(down))
+	})
+}
+
+// isHashed reports whether an index on this key is in no order.
+func (t *tableInfo) isHashed(key []string) bool {
+	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
+		x.ignored = false
+		return x.hash && x.directions(key) != nil
 	})
 }
 

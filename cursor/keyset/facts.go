@@ -34,6 +34,7 @@ func (s *spec) keyFacts(info *tableInfo) keyFacts {
 		if c.zoned && s.layout == nil {
 			text += " at " + s.zone
 		}
+		text += s.readAt(c)
 		texts = append(texts, text)
 	}
 	return keyFacts{unique: !info.view && info.isUnique(names), identity: strings.Join(texts, ", ")}
@@ -46,7 +47,7 @@ func (s *spec) lookUp(ctx context.Context) (keyFacts, error) {
 		return keyFacts{}, nil
 	}
 	info, err := s.dialect.describe(ctx, s.db, table)
-	if errors.Is(err, errNoTable) && (s.facts == nil || s.facts.identity == "") { // there are things to read from that no catalog lists
+	if errors.Is(err, errTemporary) || errors.Is(err, errNoTable) && (s.facts == nil || s.facts.identity == "") { // there are things to read from that no catalog lists
 		return keyFacts{}, nil
 	}
 	if err != nil {

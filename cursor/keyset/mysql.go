@@ -75,6 +75,9 @@ func mysqlTables(ctx context.Context, db Querier, schema string) ([]string, erro
 }
 
 func mysqlTable(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
+	if mysqlTemporary(ctx, db, table) {
+		return nil, errTemporary
+	}
 	var kind, engine string
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		return rows.Scan(&kind, &engine)
@@ -91,6 +94,29 @@ func mysqlTable(ctx context.Context, db Querier, table tableName) (*tableInfo, e
 		return nil, err
 	}
 	return info, mysqlColumns(ctx, db, info, table)
+}
+
+// mysqlTemporary reports whether a name is that of a TEMPORARY table, which hides another
+// table of that name from its session only. Statements of a pool may be of any session.
+func mysqlTemporary(ctx context.Context, db Querier, table tableName) bool {
+	switch db := db.(type) {
+	case *sql.DB:
+		if db.Stats().MaxOpenConnections != 1 {
+			return false
+		}
+	case *sql.Conn, *sql.Tx:
+	default:
+		if (&spec{db: db}).sharesPool() {
+			return false
+		}
+	}
+	temporary := false
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
+		column, err := scanFolded(rows)
+		temporary = strings.HasPrefix(column["CREATE TABLE"], "CREATE TEMPORARY ")
+		return err
+	}, "SHOW CREATE TABLE "+table.text)
+	return err == nil && temporary // of one's own one is always told
 }
 
 func mysqlColumns(ctx context.Context, db Querier, info *tableInfo, table tableName) error {
@@ -153,7 +179,8 @@ func mysqlFormat(typ string) (string, conversion) {
 	return "%s", asText
 }
 
-// mysqlIndexes reads the B-tree indexes of whole columns. InnoDB appends the primary
+// mysqlIndexes reads the B-tree indexes of whole columns, and the hash indexes of a MEMORY
+// table, which keep its rows unique. InnoDB appends the primary
 // key to every other index.
 func mysqlIndexes(ctx context.Context, db Querier, info *tableInfo, table tableName, engine string) error {
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
@@ -161,14 +188,16 @@ func mysqlIndexes(ctx context.Context, db Querier, info *tableInfo, table tableN
 		if err != nil {
 			return err
 		}
-		if column["INDEX_TYPE"] != "BTREE" {
+		hash := column["INDEX_TYPE"] == "HASH" && strings.EqualFold(engine, "MEMORY")
+		if column["INDEX_TYPE"] != "BTREE" && !hash {
 			return nil
 		}
 		x := indexInfo{
 			name:    column["INDEX_NAME"],
 			primary: column["INDEX_NAME"] == "PRIMARY",
 			unique:  column["NON_UNIQUE"] == "0",
-			ignored: column["IGNORED"] == "YES" || column["IS_VISIBLE"] == "NO",
+			ignored: hash || column["IGNORED"] == "YES" || column["IS_VISIBLE"] == "NO",
+			hash:    hash,
 		}
 		c := indexColumn{
 			name: column["COLUMN_NAME"], // "" for an expression

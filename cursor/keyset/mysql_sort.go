@@ -15,8 +15,7 @@ import (
 // keys begin alike come in any order. It may sort so whatever index there is. So the
 // length is pinned to more than the key of any index can need, which makes no row larger
 // than its column. Of a TEXT or BLOB, though, so many bytes may be kept for each row. There
-// the length is pinned to that only once a page ends with a key that may need it: within a
-// page nothing is lost, whatever its order.
+// the length is pinned to that only once a page has a key that may need it.
 const (
 	sortedBytes = 128 << 10
 	sortBuffer  = 4 << 20 // a column; it must hold 15 keys
@@ -44,8 +43,8 @@ func (s *spec) sortMore() bool {
 	return true
 }
 
-// checkSorted refuses a position that a sorted page ends with where the server may have
-// sorted by a part of it. A character takes at most 8 bytes where it is ASCII, and 48 where
+// checkSorted refuses a position of a sorted row where the server may have sorted by a part
+// of it. A character takes at most 8 bytes where it is ASCII, and 48 where
 // not: three levels of eight weights.
 func checkSorted[P any](s *spec, pos P) error {
 	if !s.sortsParts {

@@ -113,6 +113,15 @@ var finally = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 // offsetOf returns how far a zone is from UTC in the end.
 func offsetOf(loc *time.Location) string { return finally.In(loc).Format("-07:00") }
 
+// readAt returns the driver's offset from UTC where a Query reads a column by it: a position
+// that is stored as an instant would be another time of day at another offset.
+func (s *spec) readAt(c *columnInfo) string {
+	if s.loc == nil || s.layout != nil || !strings.HasPrefix(c.typ, "date") && !c.zoned || offsetOf(s.loc) == "+00:00" {
+		return ""
+	}
+	return " read at " + offsetOf(s.loc)
+}
+
 // mysqlBound refuses a value of a position that the server would be given in another form
 // than it is stored in.
 func mysqlBound(s *spec, i int, v any) error {

@@ -127,6 +127,9 @@ func quotedParts(name string) []string {
 // errNoTable is a dialect's answer where the catalog has no such table.
 var errNoTable = errors.New("no such table")
 
+// errTemporary is the answer where the catalog tells of another table than is read.
+var errTemporary = errors.New("it is a TEMPORARY table, of which the catalog does not tell; read it with OpenQuery")
+
 // near returns the names that are most like a name, for an error message.
 func near(name string, names []string) string {
 	const most = 5

@@ -25,6 +25,8 @@ func (s *spec) preflight(ctx context.Context) error {
 	}
 	info, err := s.dialect.describe(ctx, s.db, table)
 	switch {
+	case errors.Is(err, errTemporary):
+		return s.checkUnknown(ctx)
 	case errors.Is(err, errNoTable):
 		return noTable(ctx, s.db, s.dialect, s.from, table.schema, table.name)
 	case err != nil:
@@ -75,6 +77,9 @@ func (s *spec) checkKey(ctx context.Context, info *tableInfo) error {
 		return s.badKey("(%s) is not unique: no unique index has these columns only; add the columns of the primary key", columns)
 	}
 	if !info.isOrdered(key, s.down) {
+		if info.isHashed(key) {
+			return s.badKey("the index of (%s) is USING HASH, which is in no order, so that each page would sort the whole table; CREATE INDEX … USING BTREE (%[1]s)", columns)
+		}
 		return s.badKey("no index begins with (%s) in this order, so that each page would sort the whole table; CREATE INDEX … (%[1]s), or choose a key that has one", columns)
 	}
 	return nil

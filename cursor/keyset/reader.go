@@ -180,9 +180,11 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	if pg.Last != nil {
 		*pg.Last = r.own(*pg.Last)
 	}
-	if pg.Last != nil {
-		if err := checkSorted(r.spec, *pg.Last); err != nil {
-			return pg, err
+	if r.spec.sortsParts {
+		for i := range pg.Items { // a loop may go on behind any of them
+			if err := checkSorted(r.spec, r.position(&pg.Items[i])); err != nil {
+				return pg, err
+			}
 		}
 	}
 	if err := r.checkPosition(ctx, &pg, req.After, !past); err != nil {
