@@ -69,28 +69,31 @@ func mysqlParam(placeholder string, column *sql.ColumnType) string {
 	return placeholder
 }
 
+// uncut ends a statement on the catalog: without it sql_select_limit would cut the result.
+const uncut = " LIMIT 18446744073709551615"
+
 func mysqlTables(ctx context.Context, db Querier, schema string) ([]string, error) {
 	return queryStrings(ctx, db, `SELECT table_name FROM information_schema.tables
-		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) ORDER BY 1`, schema)
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) ORDER BY 1`+uncut, schema)
 }
 
 func mysqlTable(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
 	if mysqlTemporary(ctx, db, table) {
 		return nil, errTemporary
 	}
-	var kind, engine string
+	var kind, engine sql.NullString
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		return rows.Scan(&kind, &engine)
-	}, `SELECT table_type, COALESCE(engine, '') FROM information_schema.tables
-		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?`, table.schema, table.name)
+	}, `SELECT table_type, engine FROM information_schema.tables
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?`+uncut, table.schema, table.name)
 	if err != nil {
 		return nil, err
 	}
-	if kind == "" {
+	if !kind.Valid {
 		return nil, errNoTable
 	}
-	info := &tableInfo{fold: true, view: kind != "BASE TABLE" && kind != "SYSTEM VERSIONED"}
-	if err := mysqlIndexes(ctx, db, info, table, engine); err != nil {
+	info := &tableInfo{fold: true, view: kind.String != "BASE TABLE" && kind.String != "SYSTEM VERSIONED"}
+	if err := mysqlIndexes(ctx, db, info, table, engine.String); err != nil {
 		return nil, err
 	}
 	return info, mysqlColumns(ctx, db, info, table)
@@ -128,12 +131,13 @@ func mysqlColumns(ctx context.Context, db Querier, info *tableInfo, table tableN
 	}
 	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
-		var typ, collation string
+		var typ string
+		var collation sql.NullString
 		if err := rows.Scan(&c.name, &typ, &c.typ, &c.notNull, &c.implicit, &collation); err != nil {
 			return err
 		}
-		c.identity = strings.TrimSpace(c.typ + " " + collation)
-		c.padded = typ == "char" && strings.Contains(collation, "_nopad_") // and MySQL strips what it sorts
+		c.identity = strings.TrimSpace(c.typ + " " + collation.String)
+		c.padded = typ == "char" && strings.Contains(collation.String, "_nopad_") // and MySQL strips what it sorts
 		c.zoned = typ == "timestamp"
 		c.inexact = typ == "float" || typ == "double"
 		c.enum = typ == "enum" || typ == "set"
@@ -141,10 +145,10 @@ func mysqlColumns(ctx context.Context, db Querier, info *tableInfo, table tableN
 		c.primary = 1 + slices.IndexFunc(primary, func(p indexColumn) bool { return p.name == c.name })
 		info.columns = append(info.columns, c)
 		return nil
-	}, `SELECT column_name, LOWER(data_type), column_type, is_nullable = 'NO', extra LIKE '%INVISIBLE%', COALESCE(collation_name, '')
+	}, `SELECT column_name, LOWER(data_type), column_type, is_nullable = 'NO', extra LIKE '%INVISIBLE%', collation_name
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
-		ORDER BY ordinal_position`, table.schema, table.name)
+		ORDER BY ordinal_position`+uncut, table.schema, table.name)
 }
 
 // mysqlRead knows the types as the driver calls them.
@@ -213,7 +217,7 @@ func mysqlIndexes(ctx context.Context, db Querier, info *tableInfo, table tableN
 		return nil
 	}, `SELECT * FROM information_schema.statistics
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
-		ORDER BY index_name, seq_in_index`, table.schema, table.name)
+		ORDER BY index_name, seq_in_index`+uncut, table.schema, table.name)
 	if err != nil || !strings.EqualFold(engine, "InnoDB") {
 		return err
 	}
