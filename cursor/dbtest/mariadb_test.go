@@ -35,7 +35,7 @@ func readsAll(t *testing.T, table *keyset.Table, size int, want []string) {
 // is told to, with an index and without, from sessions that have it sort by fewer.
 func TestLongKeys(t *testing.T) {
 	db, dsn := mariaDB(t)
-	const rows = 300
+	const rows = 120
 	for _, s := range []struct{ name, typ, prefix string }{
 		{"a", "VARCHAR(700) COLLATE utf8mb4_unicode_ci", "REPEAT('path/', 105)"},
 		{"b", "VARCHAR(700) COLLATE utf8mb4_bin", "REPEAT('x', 345)"},

@@ -137,7 +137,8 @@ func (q *Query[T, P]) reader(spec *spec) *reader[T, P] {
 // trusted (floating point, money, a composite; ENUM, SET, and CHAR under a NOPAD collation
 // in MySQL and MariaDB), where the key is not unique, or where no index begins
 // with its columns in this order. Partial indexes, indexes on expressions and those
-// of another collation do not count. It Is [ErrSession] where settings of the session
+// of another collation do not count. The driver of MySQL and MariaDB reads and writes times
+// in a zone of its own (loc): one with summer time is refused for a key of times. It Is [ErrSession] where settings of the session
 // would change what is read.
 //
 // What it cannot tell: of a join, a view, or a key with an expression no catalog
