@@ -22,6 +22,17 @@ func closing(c io.Closer, err *error) {
 	}
 }
 
+// closeDatabase closes the database, and where the run was ended early what it still does.
+func (e *export) closeDatabase(ctx context.Context) {
+	e.watch.Rest()
+	if ctx.Err() != nil {
+		if err := e.db.EndStatements(); err != nil {
+			e.say("the server may go on with a statement that nobody waits for any more: %v", err)
+		}
+	}
+	e.db.Close()
+}
+
 // firstCause returns the error that a run ends with. One that was interrupted, or ended since
 // the database is silent, has more of them, which only follow from that: the connections were
 // cut, and the leases of the checkpoints could not be given back. signalled is the context that

@@ -26,7 +26,7 @@ func (e *export) prepare(ctx context.Context) (err error) {
 			return
 		}
 		if e.db != nil {
-			e.db.Close()
+			e.closeDatabase(ctx)
 		}
 		if end := seq.ContextError(ctx); end != nil {
 			err = end // a database has words of its own for an interrupted query
@@ -267,10 +267,19 @@ func (e *export) countRows(ctx context.Context) error {
 				n, err = e.db.Count(ctx, table)
 				return err
 			})
-			if err != nil {
+			switch {
+			case errors.Is(err, source.ErrUncounted):
+				e.say("%s: %v", table.Name, err)
+				e.progress.about = true
+				n, known = e.db.Estimate(ctx, table)
+			case err != nil:
 				return unbegun(source.Whole(fmt.Errorf("-count: count the rows of %s: %w", table.Name, err), "Leave -count out"))
 			}
-		} else if n, known = e.db.Estimate(ctx, table); !known || len(e.until) > 0 {
+		} else {
+			n, known = e.db.Estimate(ctx, table)
+			known = known && len(e.until) == 0
+		}
+		if !known {
 			e.progress.total.Store(0)
 			return nil
 		}

@@ -71,7 +71,7 @@ func runExport(ctx context.Context, c *config, stdout io.Writer) (err error) {
 	if c.rate > 0 {
 		e.pacer = control.NewPacer(c.rate)
 	}
-	defer e.db.Close()
+	defer e.closeDatabase(ctx)
 	switch {
 	case c.dryRun:
 		e.watch.For("the plan")

@@ -44,7 +44,7 @@ type watch struct {
 // startWatch watches until Stop. Where nothing comes for the time stall, it ends the run.
 func startWatch(ctx context.Context, v voice, stall time.Duration, end context.CancelCauseFunc) *watch {
 	w := &watch{voice: v, stall: stall, end: end, stop: make(chan struct{})}
-	w.task = seq.Go(ctx, w.look)
+	w.task = seq.Go(ctx, func() { w.look(ctx) })
 	return w
 }
 
@@ -74,7 +74,7 @@ func (w *watch) set(what string, rows *tally, slowest time.Duration) {
 }
 
 // look is the watch.
-func (w *watch) look() {
+func (w *watch) look(ctx context.Context) {
 	type state struct {
 		step int
 		came int64
@@ -86,6 +86,8 @@ func (w *watch) look() {
 	for {
 		select {
 		case <-w.stop:
+			return
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}

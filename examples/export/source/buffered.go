@@ -15,20 +15,31 @@ const readBuffer = 128 << 10
 // A bufferedConn is a connection that reads much at a time.
 type bufferedConn struct {
 	net.Conn
-	in *bufio.Reader
+	in      *bufio.Reader
+	greeted func([]byte) // told of what the server sends first; nil afterwards
 }
 
 // dialBuffered connects as a driver would.
-func dialBuffered(ctx context.Context, network, addr string) (net.Conn, error) {
+func (c *connections) dialBuffered(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	return &bufferedConn{conn, bufio.NewReaderSize(conn, readBuffer)}, nil
+	return &bufferedConn{conn, bufio.NewReaderSize(conn, readBuffer), c.addThread}, nil
 }
 
 // Read implements [net.Conn].
-func (c *bufferedConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+func (c *bufferedConn) Read(p []byte) (int, error) {
+	if c.greeted != nil {
+		if _, err := c.in.Peek(1); err != nil {
+			return 0, err
+		}
+		greeting, _ := c.in.Peek(c.in.Buffered())
+		c.greeted(greeting)
+		c.greeted = nil
+	}
+	return c.in.Read(p)
+}
 
 // SyscallConn implements [syscall.Conn]: the driver looks by it whether the server has closed
 // a connection that was idle.

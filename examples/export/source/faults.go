@@ -51,6 +51,12 @@ func unreachable(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
+// gone reports whether a connection whose statement is to be ended has ended before.
+func gone(err error) bool {
+	my := (*mysql.MySQLError)(nil)
+	return errors.As(err, &my) && my.Number == 1094
+}
+
 // tableAltered reports whether a prepared statement has outlived what it was prepared for.
 // The driver prepares it anew after that, so one more try tells.
 func tableAltered(err error) bool {

@@ -37,7 +37,8 @@ func mysqlTarget(d dataSource) (*target, error) {
 	if len(given) > 0 {
 		settings, cfg.Params = setStatement(cfg.Params), nil
 	}
-	cfg.DialFunc = dialBuffered
+	made := new(connections)
+	cfg.DialFunc = made.dialBuffered
 	cfg.Logger = &mysql.NopLogger{} // what goes wrong is told by errors
 	var connector driver.Connector
 	if connector, err = mysql.NewConnector(cfg); err != nil {
@@ -50,7 +51,7 @@ func mysqlTarget(d dataSource) (*target, error) {
 	if h, port, err := net.SplitHostPort(cfg.Addr); err == nil && cfg.Net == "tcp" {
 		host = hostName(h, port)
 	}
-	t := &target{system: MySQL, dialect: keyset.MySQL, name: "mysql://" + host + "/" + nameInURL(cfg.DBName)}
+	t := &target{system: MySQL, dialect: keyset.MySQL, name: "mysql://" + host + "/" + nameInURL(cfg.DBName), made: made}
 	t.open = func(context.Context, bool) (*sql.DB, string, error) { return sql.OpenDB(connector), "", nil }
 	return t, nil
 }

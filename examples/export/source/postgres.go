@@ -39,10 +39,13 @@ func postgresTarget(d dataSource) (*target, error) {
 	if database == "" {
 		database = cfg.User // as the server has it
 	}
-	t := &target{system: Postgres, dialect: keyset.Postgres, name: "postgres://" + strings.Join(hosts, ",") + "/" + nameInURL(database)}
+	t := &target{system: Postgres, dialect: keyset.Postgres, name: "postgres://" + strings.Join(hosts, ",") + "/" + nameInURL(database), made: new(connections)}
 	t.open = func(context.Context, bool) (*sql.DB, string, error) {
 		cfg.BuildFrontend = readMuch
-		return sql.OpenDB(postgresConnector{stdlib.GetConnector(*cfg, stdlib.OptionAfterConnect(pinPostgres))}), "", nil
+		return sql.OpenDB(postgresConnector{stdlib.GetConnector(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			t.made.addPostgres(conn)
+			return pinPostgres(ctx, conn)
+		}))}), "", nil
 	}
 	return t, nil
 }

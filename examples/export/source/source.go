@@ -40,6 +40,7 @@ type Source struct {
 	Path    string // of the file, where the database is one
 	Note    string // what the user should know of the way it was opened; "" for nothing
 	file    *sqliteFile
+	made    *connections
 }
 
 // openTime is how long a database may take to answer at first.
@@ -59,7 +60,7 @@ func OpenTrying(ctx context.Context, dsn string, write bool, say func(try int, p
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{Dialect: t.dialect, System: t.system, Name: t.name, file: t.file}
+	s := &Source{Dialect: t.dialect, System: t.system, Name: t.name, file: t.file, made: t.made}
 	if t.file != nil {
 		s.Path = t.file.path
 	}
@@ -99,5 +100,6 @@ type target struct {
 	dialect keyset.Dialect
 	name    string
 	file    *sqliteFile // nil where the database is none
+	made    *connections
 	open    func(ctx context.Context, write bool) (db *sql.DB, note string, err error)
 }

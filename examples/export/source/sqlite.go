@@ -116,7 +116,7 @@ func sqliteTarget(path string, params url.Values) (*target, error) {
 		return nil, fmt.Errorf("-dsn: %s is a folder", path)
 	}
 	file := &sqliteFile{path: path, real: whereFileIs(path)}
-	t := &target{system: SQLite, dialect: keyset.SQLite, name: "sqlite:" + path, file: file}
+	t := &target{system: SQLite, dialect: keyset.SQLite, name: "sqlite:" + path, file: file, made: new(connections)}
 	t.open = func(ctx context.Context, write bool) (*sql.DB, string, error) {
 		return file.open(ctx, params, write)
 	}

@@ -276,7 +276,7 @@ func (t *Table) Latest(ctx context.Context) (*keyset.Key, error) {
 	}
 	grant := "GRANT MAINTAIN ON " + t.From() + " TO this user (before PostgreSQL 17: GRANT UPDATE, or DELETE or TRUNCATE)"
 	if t.source.System == MySQL {
-		grant = "GRANT SELECT, LOCK TABLES ON the database .* TO this user"
+		grant = "GRANT SELECT, LOCK TABLES ON database.* TO this user"
 	}
 	return nil, advice.New("To be sure that no commit comes in later, the table is locked for a moment, in which nobody writes to it: "+grant+". Or leave -more and -follow out.",
 		"this user has no right to lock %s: %w", t.Name, err)
