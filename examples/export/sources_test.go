@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -265,44 +264,5 @@ func TestOneConnection(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// SIGINT ends the statement that counts, also on MariaDB, whose server would go on with it.
-func TestInterruptedCount(t *testing.T) {
-	t.Parallel()
-	for _, s := range []server{postgresServer, mariaDBServer} {
-		dsn, db := newServerTables(t, s, "CREATE TABLE counted (id int PRIMARY KEY)")
-		insert, sleep, running := "INSERT INTO counted SELECT generate_series(1, 2000)", "pg_sleep(0.1) IS NOT NULL",
-			"SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%count(*)%counted%'"
-		if s == mariaDBServer {
-			insert, sleep, running = "INSERT INTO counted SELECT seq FROM seq_1_to_2000", "sleep(0.1) = 0",
-				"SELECT count(*) FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = DATABASE() AND info LIKE '%count(*)%counted%'"
-		}
-		if _, err := db.Exec(insert); err != nil {
-			t.Fatal(err)
-		}
-		counts := func() (n int) {
-			if err := db.QueryRow(running).Scan(&n); err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		p := start(t, "counting", t.TempDir(), "-dsn="+dsn, "-table=counted", "-count", "-where="+sleep)
-		for counts() == 0 {
-			select {
-			case <-p.ended:
-				t.Fatalf("it has ended: %s%s", p.stdout, p.stderr)
-			default:
-			}
-		}
-		if code := p.end(os.Interrupt); code != exitInterrupted {
-			t.Errorf("%s: exit code %d: %s", s.driver, code, p.stderr)
-		}
-		for deadline := time.Now().Add(5 * time.Second); counts() > 0; {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: the server goes on counting", s.driver)
-			}
-		}
 	}
 }

@@ -38,6 +38,7 @@ func mysqlTarget(d dataSource) (*target, error) {
 		settings, cfg.Params = setStatement(cfg.Params), nil
 	}
 	made := new(connections)
+	cfg.Logger = new(mysql.NopLogger) // what it would write to standard error is told as an error, too
 	cfg.DialFunc = made.dialBuffered
 	cfg.Logger = &mysql.NopLogger{} // what goes wrong is told by errors
 	var connector driver.Connector
