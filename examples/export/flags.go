@@ -92,7 +92,7 @@ func (c *config) define(f *flag.FlagSet) {
 	f.StringVar(&c.state, "state", "", "the `folder` for checkpoints (default: .pipeline-state beside -out)")
 	f.StringVar(&c.store, "store", "file", "keep the checkpoints in a file or in the exported database (db)")
 	f.DurationVar(&c.lease, "lease", 10*time.Second, "with -store db, how long a run that was killed still holds the export")
-	f.DurationVar(&c.stall, "stall", 0, "end when no row has come for so long (default: say so after 10 s, and wait)")
+	f.DurationVar(&c.stall, "stall", 0, "end when no row and no other answer has come for so long (default: say so after 10 s, and wait)")
 
 	f.BoolVar(&c.status, "status", false, "show the exports whose checkpoints are in -state, and export nothing")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be exported, in which order, and what the database makes of the first page; write nothing")

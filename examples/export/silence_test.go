@@ -142,6 +142,40 @@ func TestCutBeforeTheFirstRow(t *testing.T) {
 	}
 }
 
+// A lock that is held at the start is outlasted like one in the middle.
+func TestLockedAtTheStart(t *testing.T) {
+	t.Parallel()
+	for s, lock := range map[server]string{postgresServer: "LOCK TABLE t IN ACCESS EXCLUSIVE MODE", mariaDBServer: "LOCK TABLES t WRITE"} {
+		t.Run(s.driver, func(t *testing.T) {
+			t.Parallel()
+			dsn, db := newServerTables(t, s, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+			param, unlock := "&lock_timeout=50", "ROLLBACK"
+			if s == mariaDBServer {
+				param, unlock = "?lock_wait_timeout=1", "UNLOCK TABLES"
+			}
+			conn, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if s == postgresServer {
+				lock = "BEGIN; " + lock
+			}
+			if _, err := conn.ExecContext(t.Context(), lock); err != nil {
+				t.Fatal(err)
+			}
+			r := start(t, "try 1 to look up t failed", t.TempDir(), "-dsn="+dsn+param, "-table=t")
+			if _, err := conn.ExecContext(t.Context(), unlock); err != nil {
+				t.Fatal(err)
+			}
+			<-r.ended
+			if code := r.ProcessState.ExitCode(); code != exitDone {
+				t.Errorf("exit code %d: %s%s", code, r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
 // A database that falls silent before the first row, or while it is read, is noticed.
 func TestSilentDatabase(t *testing.T) {
 	t.Parallel()
