@@ -188,7 +188,7 @@ func (e *export) lookUp(ctx context.Context, name tableName, options source.Opti
 		}
 		return err
 	})
-	if e.listed && err != nil && ctx.Err() == nil && !source.Passes(err) {
+	if own := (*advice.Error)(nil); e.listed && err != nil && ctx.Err() == nil && !source.Passes(err) && !errors.As(err, &own) {
 		err = advice.New(howToLeaveOut(name, err), "%s: %w", name, err)
 	}
 	return table, err
