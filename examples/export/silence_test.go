@@ -194,6 +194,23 @@ func TestSilentDatabase(t *testing.T) {
 	}
 }
 
+// So is one that falls silent while the table is read once more.
+func TestSilentVerify(t *testing.T) {
+	t.Parallel()
+	for _, s := range []server{postgresServer, mariaDBServer} {
+		t.Run(s.driver, func(t *testing.T) {
+			t.Parallel()
+			dsn, dir := newServerDemo(t, s, 3000), t.TempDir()
+			args := []string{"-table=orders", "-source=shop", "-out=o.csv", "-stall=1s"}
+			mustRun(t, dir, exitDone, "done: 3,000 rows", append(args, "-dsn="+dsn)...)
+			r := runIn(t, dir, append(args, "-verify", "-dsn="+through(t, s, dsn, 60_000, true))...)
+			if r.code != exitFailed || !strings.Contains(r.stderr, "the database is silent: no row has come") || !strings.Contains(r.stderr, "-verify reads") {
+				t.Errorf("exit code %d: %s", r.code, r.stderr)
+			}
+		})
+	}
+}
+
 // SIGINT ends the statement that is waited for, also on MariaDB, whose server would go on with
 // it: a count, a page, the count of a split.
 func TestInterruptedStatements(t *testing.T) {
