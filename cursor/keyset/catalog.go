@@ -8,6 +8,7 @@ import (
 // A tableInfo is what the catalog says of a table.
 type tableInfo struct {
 	view    bool // or anything else of which the catalog does not tell keys
+	unsure  bool // it does not tell how the values of a column are compared
 	fold    bool // the case of names does not matter
 	columns []columnInfo
 	indexes []indexInfo // that can be read in order and have every row

@@ -78,6 +78,14 @@ type dialect struct {
 	// refuses it. nil where there are no such settings.
 	session func(ctx context.Context, s *spec) error
 
+	// arrange changes how the columns of a key stand in statements, where they would be
+	// compared in another way than they are sorted; nil where that does not happen.
+	arrange func(ctx context.Context, s *spec) error
+
+	// identify asks how the columns of a key are compared that are not a table's: it returns
+	// the type and collation of each.
+	identify func(ctx context.Context, s *spec) ([]string, error)
+
 	// argument returns a value of a position as the driver must be given it. column
 	// is nil where the type of the column is not known.
 	argument func(v any, column *sql.ColumnType) (any, error)

@@ -15,10 +15,14 @@ import (
 type keyFacts struct {
 	unique   bool   // a unique index proves it
 	identity string // the names, types and collations of its columns; "" where they are not known
+	listed   bool   // the catalog told it
 }
 
 // keyFacts returns what is known of the key of a query on one table.
 func (s *spec) keyFacts(info *tableInfo) keyFacts {
+	if info.unsure {
+		return keyFacts{}
+	}
 	var names, texts []string
 	for _, k := range s.key {
 		name, ok := parseColumn(s.dialect, k)
@@ -37,23 +41,46 @@ func (s *spec) keyFacts(info *tableInfo) keyFacts {
 		text += s.readAt(c)
 		texts = append(texts, text)
 	}
-	return keyFacts{unique: !info.view && info.isUnique(names), identity: strings.Join(texts, ", ")}
+	return keyFacts{unique: !info.view && info.isUnique(names), identity: strings.Join(texts, ", "), listed: true}
 }
 
-// lookUp asks the catalog about the key. Of a join or an expression it knows nothing.
+// lookUp asks the catalog about the key, and the database itself about one of which no
+// catalog knows: that of a join or a query, or an expression.
 func (s *spec) lookUp(ctx context.Context) (keyFacts, error) {
 	table, single := parseFrom(s.dialect, s.from)
 	if !single {
-		return keyFacts{}, nil
+		return s.resultFacts(ctx)
 	}
 	info, err := s.dialect.describe(ctx, s.db, table)
-	if errors.Is(err, errTemporary) || errors.Is(err, errNoTable) && (s.facts == nil || s.facts.identity == "") { // there are things to read from that no catalog lists
-		return keyFacts{}, nil
+	if errors.Is(err, errTemporary) || errors.Is(err, errNoTable) && (s.facts == nil || !s.facts.listed) { // there are things to read from that no catalog lists
+		return s.resultFacts(ctx)
 	}
 	if err != nil {
 		return keyFacts{}, err
 	}
-	return s.keyFacts(info), nil
+	if facts := s.keyFacts(info); facts.identity != "" {
+		return facts, nil
+	}
+	return s.resultFacts(ctx)
+}
+
+// resultFacts returns what the database says of the key of a result.
+func (s *spec) resultFacts(ctx context.Context) (keyFacts, error) {
+	if len(s.key) == 0 {
+		return keyFacts{}, nil
+	}
+	texts, err := s.dialect.identify(ctx, s)
+	if err != nil {
+		return keyFacts{}, err
+	}
+	for i, text := range texts {
+		name := strings.TrimSpace(s.key[i])
+		if s.layout != nil {
+			name = s.layout.key[i].name
+		}
+		texts[i] = strings.TrimSpace(name + " " + text)
+	}
+	return keyFacts{identity: strings.Join(texts, ", ")}, nil
 }
 
 // know finds out about the key, once a loop, before rows are handed over. A Table has been

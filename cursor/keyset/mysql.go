@@ -20,6 +20,7 @@ var mysql = dialect{
 	keyConversion: mysqlKeyConversion,
 	compare:       compareColumns,
 	session:       mysqlSession,
+	identify:      mysqlIdentify,
 	argument:      mysqlArgument,
 	bound:         mysqlBound,
 	param:         mysqlParam,

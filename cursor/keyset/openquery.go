@@ -38,7 +38,7 @@ func OpenQuery(ctx context.Context, db Querier, d Dialect, query string, key ...
 	if err != nil {
 		return nil, fmt.Errorf("keyset: describe the query: %w", err)
 	}
-	info := &tableInfo{view: true, fold: d != Postgres}
+	info := &tableInfo{view: true, unsure: true, fold: d != Postgres}
 	for _, t := range types {
 		if info.column(t.Name()) != nil {
 			return nil, fmt.Errorf("keyset: the query has two columns that are called %s; give them names with AS", t.Name())
@@ -47,11 +47,14 @@ func OpenQuery(ctx context.Context, db Querier, d Dialect, query string, key ...
 		d.dialect().read(&c)
 		info.columns = append(info.columns, c)
 	}
-	t := &Table{db: db, from: from, result: true, layout: &layout{dialect: d.dialect(), alias: alias, table: "q", info: info}}
+	t := &Table{db: db, from: from, layout: &layout{dialect: d.dialect(), alias: alias, table: "q", info: info}}
 	if err := t.order(key); err != nil {
 		return nil, err
 	}
 	t.layout.choose(info.names())
+	if err := t.identify(ctx); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 

@@ -19,6 +19,7 @@ var postgres = dialect{
 	keyConversion: func(*sql.ColumnType) conversion { return asGiven },
 	compare:       compareRows,
 	session:       postgresSession,
+	identify:      postgresIdentify,
 	argument:      func(v any, _ *sql.ColumnType) (any, error) { return v, nil },
 	param:         plainParam,
 	ident:         postgresIdent,

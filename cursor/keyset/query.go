@@ -206,16 +206,15 @@ func (q Query[T, P]) Split(ctx context.Context, n int) ([]Range[P], error) {
 // different, int and int64 are not. It panics where an argument has no value that
 // is the same in every process, such as a function or a channel.
 //
-// Where From is one table, the types and collations of the key's columns belong to it,
-// since rows have another order when they change: the catalog is asked for them, under a
-// time limit of 10 s. Where it cannot be asked, the fingerprint says so instead. Without
+// The types and collations of the key's columns belong to it, since rows have another
+// order when they change: the database is asked for them, under a time limit of 10 s. Where it cannot be asked, the fingerprint says so instead. Without
 // DB it is not asked.
 func (q Query[T, P]) Fingerprint() string {
 	text := fingerprint(q.From, q.Where, q.Select, q.Desc, q.Key, q.Args)
 	if q.DB == nil || q.Dialect == nil {
 		return text
 	}
-	s := &spec{db: q.DB, dialect: q.Dialect.dialect(), from: q.From, key: make([]string, len(q.Key))}
+	s := &spec{db: q.DB, dialect: q.Dialect.dialect(), from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: make([]string, len(q.Key))}
 	for i, k := range q.Key {
 		s.key[i], _ = splitDirection(k)
 	}

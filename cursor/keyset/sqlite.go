@@ -21,6 +21,8 @@ var sqlite = dialect{
 	keyFormat:     "+%s", // the stored value, whatever the column is declared as
 	keyConversion: func(*sql.ColumnType) conversion { return asStored },
 	compare:       compareRows,
+	arrange:       sqliteArrange,
+	identify:      sqliteIdentify,
 	argument:      sqliteArgument,
 	param:         plainParam,
 	ident:         unquote,
@@ -77,7 +79,9 @@ func sqliteTable(ctx context.Context, db Querier, table tableName) (*tableInfo, 
 		return nil, err
 	}
 	addRowid(info, withoutRowid)
-	sqliteIdentity(info)
+	if info.unsure = info.view; !info.unsure {
+		sqliteIdentity(info)
+	}
 	return info, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/pipeline/cursor/internal/sqlerr"
 )
 
 // A spec is what the statements of a [Query] or a [Table] are made of.
@@ -55,6 +57,11 @@ func (s *spec) prepare(ctx context.Context) error {
 		return err
 	}
 	s.keyColumns = s.qualifiedKey()
+	if s.dialect.arrange != nil {
+		if err := s.dialect.arrange(ctx, s); err != nil {
+			return err
+		}
+	}
 	if !s.dialect.needsTypes {
 		return nil
 	}
@@ -105,6 +112,14 @@ func (s *spec) qualifiedKey() []string {
 
 // columnTypes returns what the database says of the columns of a select list.
 func (s *spec) columnTypes(ctx context.Context, columns string) ([]*sql.ColumnType, error) {
+	types, err := s.columnTypesOnce(ctx, columns)
+	if state, _ := sqlerr.Code(err); state == "0A000" && s.sharesPool() { // the driver knew the statement from before a change
+		types, err = s.columnTypesOnce(ctx, columns)
+	}
+	return types, err
+}
+
+func (s *spec) columnTypesOnce(ctx context.Context, columns string) ([]*sql.ColumnType, error) {
 	rows, err := s.db.QueryContext(ctx, s.source(columns)+s.condition("1 = 0"), s.args...)
 	if err != nil {
 		return nil, err

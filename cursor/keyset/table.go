@@ -60,12 +60,12 @@ type Table struct {
 	// Values has there are, of a driver that is a [Lender], that driver's own.
 	Encode func(dst []byte, values []any) ([]byte, error)
 
-	db     Querier
-	from   string
-	key    []string // as statements have it
-	down   []bool   // which columns of the key go down
-	layout *layout
-	result bool // of a query
+	db       Querier
+	from     string
+	key      []string // as statements have it
+	down     []bool   // which columns of the key go down
+	layout   *layout
+	identity string // of the key, where the catalog does not tell
 }
 
 // OpenTable looks a table or a view up in the catalog. name is "schema.table" where it
@@ -105,7 +105,28 @@ func OpenTable(ctx context.Context, db Querier, d Dialect, name string, key ...s
 		return nil, err
 	}
 	l.choose(info.names())
+	if err := t.identify(ctx); err != nil {
+		return nil, err
+	}
 	return t, nil
+}
+
+// identify asks how a key is compared that is not a table's.
+func (t *Table) identify(ctx context.Context) error {
+	if !t.layout.info.unsure {
+		return nil
+	}
+	s := t.spec()
+	err := s.session(ctx)
+	if err == nil {
+		var facts keyFacts
+		facts, err = s.resultFacts(ctx)
+		t.identity = facts.identity
+	}
+	if err != nil {
+		return fmt.Errorf("keyset: describe the key of %s: %w", t.from, err)
+	}
+	return nil
 }
 
 // order sets the columns of the key.
@@ -235,10 +256,11 @@ func (t *Table) spec() *spec {
 		stage: "keyset.Table", db: t.db, dialect: t.layout.dialect, layout: t.layout,
 		columns: t.layout.selectList(), from: t.from, where: t.Where, hint: t.Hint, args: t.Args, key: t.key, down: down, desc: desc,
 	}
-	s.facts = &keyFacts{} // of a query's result no catalog tells any
-	if !t.result {
-		*s.facts = s.keyFacts(t.layout.info)
+	facts := s.keyFacts(t.layout.info)
+	if t.layout.info.unsure {
+		facts.identity = t.identity
 	}
+	s.facts = &facts
 	return s
 }
 
