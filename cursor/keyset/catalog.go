@@ -28,6 +28,7 @@ type columnInfo struct {
 	money      bool       // its text is in the currency of the session
 	zoned      bool       // an instant that is read and compared in the session's time zone
 	identity   string     // type and collation, in every session the same
+	collation  string     // as MySQL calls it
 	cast       string     // the type that a parameter beside it is cast to; "" where that may change it
 	implicit   bool       // not part of SELECT *: SQLite's rowid
 	format     string     // how Table selects it, with %s for its name

@@ -79,7 +79,8 @@ type dialect struct {
 	session func(ctx context.Context, s *spec) error
 
 	// arrange changes how the columns of a key stand in statements, where they would be
-	// compared in another way than they are sorted; nil where that does not happen.
+	// compared in another way than they are sorted, and sets the guard; nil where there is
+	// nothing to do.
 	arrange func(ctx context.Context, s *spec) error
 
 	// identify asks how the columns of a key are compared that are not a table's: it returns

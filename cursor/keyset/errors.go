@@ -27,6 +27,9 @@ func timeLimit(err error) string {
 
 // explain adds to an error what was being done.
 func (s *spec) explain(err error) error {
+	if bad := s.noPosition(err); bad != nil {
+		return bad
+	}
 	if limit := timeLimit(err); limit != "" {
 		return fmt.Errorf("keyset: read %s: a statement took longer than the %s of the role, database or session allows, and cannot be made smaller; raise that setting: %w", s.from, limit, err)
 	}

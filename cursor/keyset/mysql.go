@@ -20,6 +20,7 @@ var mysql = dialect{
 	keyConversion: mysqlKeyConversion,
 	compare:       compareColumns,
 	session:       mysqlSession,
+	arrange:       mysqlArrange,
 	identify:      mysqlIdentify,
 	argument:      mysqlArgument,
 	bound:         mysqlBound,
@@ -137,6 +138,7 @@ func mysqlColumns(ctx context.Context, db Querier, info *tableInfo, table tableN
 		if err := rows.Scan(&c.name, &typ, &c.typ, &c.notNull, &c.implicit, &collation); err != nil {
 			return err
 		}
+		c.collation = collation.String
 		c.identity = strings.TrimSpace(c.typ + " " + collation.String)
 		c.padded = typ == "char" && strings.Contains(collation.String, "_nopad_") // and MySQL strips what it sorts
 		c.zoned = typ == "timestamp"

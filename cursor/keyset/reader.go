@@ -75,6 +75,9 @@ func (r *reader[T, P]) fetch(ctx context.Context, req paging.Request[T, P]) (pag
 		if state, _ := sqlerr.Code(err); first != nil && state == "25P02" {
 			err = first // it was in a transaction, which ended with that
 		}
+		if bad := r.spec.noPosition(err); bad != nil {
+			return refused(pg, &rowError{bad})
+		}
 		if r.mend(ctx, err) {
 			first = err
 			continue

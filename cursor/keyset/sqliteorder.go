@@ -19,6 +19,9 @@ import (
 
 // sqliteArrange says how the columns of the key stand in statements.
 func sqliteArrange(ctx context.Context, s *spec) error {
+	if err := s.sqliteGuard(ctx); err != nil {
+		return err
+	}
 	if s.layout != nil && !s.layout.info.view || len(s.key) == 0 {
 		return nil
 	}

@@ -48,6 +48,7 @@ type spec struct {
 
 	keyColumns []string          // the key, qualified where that is possible
 	keyTypes   []*sql.ColumnType // nil where the dialect does not need them
+	guard      string            // the condition that fails at a row without a position; see guard.go
 }
 
 // prepare finds out how the key columns stand in statements. It asks the database for
@@ -57,14 +58,18 @@ func (s *spec) prepare(ctx context.Context) error {
 		return err
 	}
 	s.keyColumns = s.qualifiedKey()
-	if s.dialect.arrange != nil {
-		if err := s.dialect.arrange(ctx, s); err != nil {
+	if s.dialect.needsTypes {
+		if err := s.prepareTypes(ctx); err != nil {
 			return err
 		}
 	}
-	if !s.dialect.needsTypes {
+	if s.dialect.arrange == nil {
 		return nil
 	}
+	return s.dialect.arrange(ctx, s)
+}
+
+func (s *spec) prepareTypes(ctx context.Context) error {
 	types, err := s.columnTypes(ctx, strings.Join(s.keyColumns, ", "))
 	if err != nil {
 		return err
@@ -227,7 +232,7 @@ func orderedSQL[P any](s *spec, columns string, after, until *P, desc bool, limi
 	if err != nil {
 		return "", nil, err
 	}
-	text := s.source(columns) + conditions.condition(low, high) + " ORDER BY " + s.order(desc) + " LIMIT " + strconv.Itoa(limit)
+	text := s.source(columns) + conditions.condition(low, high, s.guard) + " ORDER BY " + s.order(desc) + " LIMIT " + strconv.Itoa(limit)
 	if skip > 0 {
 		text += " OFFSET " + strconv.Itoa(skip)
 	}
