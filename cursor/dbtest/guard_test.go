@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
@@ -145,6 +146,75 @@ func TestHalvesOfPairs(t *testing.T) {
 				testUnmapped(t, db, fmt.Sprint(encoding, " ", of, " ", half), q, "t", encoding == "UTF-16le")
 			}
 			exec(t, db.DB, "DELETE FROM t WHERE v >= 100")
+		}
+	}
+}
+
+// TestPositionsThatGoWrong reads rows whose positions are right at first and wrong later:
+// no row is missed without an error, and no loop goes on without end.
+func TestPositionsThatGoWrong(t *testing.T) {
+	withEachDB(t, func(t *testing.T, db database) {
+		exec(t, db.DB, "CREATE TABLE t (k BIGINT NOT NULL PRIMARY KEY)")
+		const exact = 1 << 53
+		rows := 0
+		for i := range 6 {
+			exec(t, db.DB, fmt.Sprintf("INSERT INTO t VALUES (%d), (%d)", i, exact+3+4*i)) // the second are rounded up
+			rows += 2
+		}
+		exec(t, db.DB, fmt.Sprintf("INSERT INTO t VALUES (%d)", exact+4+4*8))
+		for size := 1; size < 9; size++ {
+			lossy := single[float64](db, "t", "k")
+			lossy.Page = cursor.PageConfig{Size: size, Max: size}
+			if got, err := gather(lossy.Stream(t.Context(), nil)); len(got) < rows+1 && err == nil {
+				t.Errorf("numbers without all digits, pages of %d: %d of %d rows", size, len(got), rows+1)
+			}
+			back := single[int64](db, "t", "k")
+			back.Page = lossy.Page
+			back.Position = func(k int64) int64 {
+				if k == 4 {
+					return 0
+				}
+				return k
+			}
+			n := 0
+			var err error
+			for _, err = range back.Stream(t.Context(), nil) {
+				if n++; n > 40*rows {
+					break
+				}
+			}
+			if n > 40*rows || size == 1 && !errors.Is(err, cursor.ErrStalled) {
+				t.Errorf("positions that go back, pages of %d: %d rows, %v", size, n, err)
+			}
+		}
+	})
+}
+
+// TestHoursThatAreLeftOut reads times that the driver takes for those of a zone in which an
+// hour of them is left out.
+func TestHoursThatAreLeftOut(t *testing.T) {
+	dsn := mariaDBDSN(t)
+	db := database{openDB(t, "mysql", dsn+"?parseTime=true&loc=Europe%2FBerlin"), databases[2]}
+	exec(t, db.DB, "CREATE TABLE t (k DATETIME NOT NULL PRIMARY KEY)", "INSERT INTO t SELECT '2024-03-30 22:00:00' + INTERVAL 600*seq SECOND FROM seq_0_to_59")
+	failed := false
+	for size := 1; size < 70; size += 3 {
+		q := single[time.Time](db, "t", "k")
+		q.Page = cursor.PageConfig{Size: size, Max: size}
+		got, err := gather(q.Stream(t.Context(), nil))
+		if len(got) != 60 && !errors.Is(err, keyset.ErrPosition) && !errors.Is(err, cursor.ErrDuplicateKey) && !errors.Is(err, cursor.ErrStalled) || len(got) == 60 && err != nil {
+			t.Errorf("pages of %d: %d rows, %v", size, len(got), err)
+		}
+		failed = failed || err != nil
+	}
+	if !failed {
+		t.Error("no page ended in the hour")
+	}
+	exec(t, db.DB, "DELETE FROM t WHERE k >= '2024-03-31 02:00:00' AND k < '2024-03-31 03:00:00'")
+	for size := 1; size < 70; size += 7 {
+		q := single[time.Time](db, "t", "k")
+		q.Page = cursor.PageConfig{Size: size, Max: size}
+		if got, err := gather(q.Stream(t.Context(), nil)); len(got) != 54 || err != nil {
+			t.Errorf("without that hour, pages of %d: %d rows, %v", size, len(got), err)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -13,12 +12,18 @@ import (
 
 // checkPosition makes sure that the position of a row leads back to the row. It
 // does so once a loop, and for each page where the database compares values of any
-// type with each other: one odd value would end the stream early there. Where
+// type with each other: one odd value would end the stream early there. Those that may go
+// wrong later are counted in each page: see isCertain. Where
 // no row behind the page was looked at, last is set: then another row at that
 // position ends the stream.
 func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P], after *P, last bool) error {
 	s := r.spec
 	last = last && pg.More
+	if pg.Last != nil && !r.isCertain(pg.Last) {
+		if err := r.checkEach(ctx, pg, after); err != nil {
+			return err
+		}
+	}
 	if pg.Last == nil || !last && r.checked && (!s.dialect.mixesTypes || s.layout != nil) {
 		return nil
 	}
@@ -53,9 +58,7 @@ func (r *reader[T, P]) checkPosition(ctx context.Context, pg *paging.Page[T, P],
 		}
 		if r.equal(*pos, *apart) {
 			pg.Last = nil
-			pg.Fail(0, fmt.Errorf("%w: %s has no row where (%s) is (%s); Position must return the key as it is stored, "+
-				"so select the key unconverted and scan it into types that keep every digit and byte",
-				ErrPosition, s.from, strings.Join(s.key, ", "), paging.Clip(*pos)))
+			pg.Fail(0, s.badPosition(*pos))
 			return nil
 		}
 		pos = apart

@@ -109,7 +109,8 @@ type Range[P any] struct{ After, Until *P }
 // [cursor.ErrDuplicateKey], and neither is handed over. Where no index proves that the key
 // is unique, the database is asked whether two rows of a page have equal keys to it.
 // Positions that the database does not find again, such as times that the driver writes
-// in another form than the stored one, end it with [ErrPosition], and a key whose type or
+// in another form than the stored one, end it with [ErrPosition], those that come again with
+// [cursor.ErrStalled], and a key whose type or
 // collation has changed meanwhile with [cursor.ErrMismatch]. A page that the server ends
 // by its time limit (statement_timeout, max_statement_time) is read in halves. An error of
 // Scan is final and comes after the rows before it. It panics where a field that it needs is missing, or where P does not

@@ -54,6 +54,7 @@ type reader[T, P any] struct {
 	largest  int  // rows that a page has had
 	rows     int  // that have been read
 	headroom headroom
+	circle   circle[P]
 
 	tried     int  // rows of the page that was last asked for
 	most      int  // rows of a page as the server's time limit allows, 0 if that does not matter
@@ -96,6 +97,9 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 	if err := r.prepare(ctx); err != nil {
 		return refused(pg, err)
 	}
+	if err := r.stalled(req.After); err != nil {
+		return refused(pg, err)
+	}
 	ending, err := r.isEnding(ctx)
 	if err != nil {
 		return pg, err
@@ -114,7 +118,7 @@ func (r *reader[T, P]) read(ctx context.Context, req paging.Request[T, P]) (pg p
 		pg.Err = err
 		return pg, nil
 	}
-	open := req.Open && r.checked && r.known && r.spec.facts.unique && !r.spec.sortsParts && rows > limit && limit > runRows
+	open := req.Open && r.checked && r.isCertain(req.After) && r.known && r.spec.facts.unique && !r.spec.sortsParts && rows > limit && limit > runRows
 	budget := r.budget(rows)
 	stmt, stop, outlive := ctx, context.CancelFunc(func() {}), func() bool { return true }
 	if open {
