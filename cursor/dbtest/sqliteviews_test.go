@@ -134,9 +134,12 @@ func readEveryWay(t *testing.T, q *keyset.Table, label string, want []string) {
 // Legs that are compared alike are still searched by their indexes.
 func TestResultsThatAreAlike(t *testing.T) {
 	db := database{openSQLite(t), databases[0]}
-	exec(t, db.DB, "CREATE TABLE i (k INTEGER PRIMARY KEY, v INT)", "CREATE TABLE j (k INTEGER PRIMARY KEY, v INT)", "CREATE TABLE n (k TEXT COLLATE NOCASE NOT NULL PRIMARY KEY, v INT)")
+	exec(t, db.DB, "CREATE TABLE i (k INTEGER PRIMARY KEY, v INT)", "CREATE TABLE j (k INTEGER PRIMARY KEY, v INT)", "CREATE TABLE n (k TEXT COLLATE NOCASE NOT NULL PRIMARY KEY, v INT)",
+		`CREATE TABLE "UNION EXCEPT VALUES" (k INTEGER PRIMARY KEY, v INT)`, "CREATE INDEX iv ON i (v)")
 	for _, query := range []string{
-		"SELECT * FROM i", "SELECT * FROM n", "SELECT i.* FROM i JOIN n ON n.v = i.v", "SELECT * FROM i UNION ALL SELECT * FROM j", "SELECT * FROM n UNION ALL SELECT v || '' COLLATE NOCASE, v FROM n WHERE 0",
+		"SELECT * FROM i", "SELECT * FROM n", "SELECT i.* FROM i JOIN n ON n.v = i.v", "SELECT * FROM i UNION ALL SELECT * FROM j", `SELECT * FROM "UNION EXCEPT VALUES"`,
+		"SELECT * FROM i WHERE k = 3 OR v IN (SELECT v FROM n) AND v = (SELECT max(v) FROM j)", "SELECT k, count(*) AS v FROM n GROUP BY k", "SELECT n.* FROM n LEFT JOIN (SELECT DISTINCT v FROM i) d ON d.v = n.v",
+		"SELECT * FROM n UNION ALL SELECT v || '' COLLATE NOCASE, v FROM n WHERE 0",
 	} {
 		q, err := keyset.OpenQuery(t.Context(), db.DB, db.dialect, query, "k")
 		if err != nil {

@@ -66,16 +66,22 @@ func (s *spec) sqlitePlan(ctx context.Context) (plan []planStep, err error) {
 	return plan, err
 }
 
-// has reports whether a step is one of a kind.
-func (p planStep) has(kinds ...string) bool {
-	return slices.ContainsFunc(kinds, func(kind string) bool { return strings.Contains(p.detail, kind) })
+// reads reports whether a step reads a real table, or what another step has made.
+func (p planStep) reads() bool {
+	return (strings.HasPrefix(p.detail, "SCAN ") || strings.HasPrefix(p.detail, "SEARCH ")) &&
+		!strings.Contains(p.detail, " VIRTUAL TABLE INDEX ") && !strings.HasSuffix(p.detail, "-ROW VALUES CLAUSE") &&
+		!strings.HasSuffix(p.detail, " CONSTANT ROW") && !strings.HasSuffix(p.detail, " CONSTANT ROWS")
 }
+
+// plainSteps are how steps begin that make no column of several expressions.
+var plainSteps = []string{"USE TEMP B-TREE", "CO-ROUTINE", "MATERIALIZE", "SCALAR SUBQUERY", "CORRELATED SCALAR SUBQUERY",
+	"LIST SUBQUERY", "CORRELATED LIST SUBQUERY", "EXECUTE ", "REUSE ", "RIGHT-JOIN ", "CREATE BLOOM FILTER", "BLOOM FILTER ON", "MULTI-INDEX OR", "INDEX ", "USING "}
 
 // isSimple reports whether all values of a column come from one expression on real tables.
 // They are of its affinity then, and comparing changes none.
 func isSimple(plan []planStep) bool {
 	return !slices.ContainsFunc(plan, func(p planStep) bool {
-		return p.has("COMPOUND", "MERGE", "UNION", "EXCEPT", "INTERSECT", "RECURSIVE", "VIRTUAL TABLE", "VALUES", "CONSTANT ROW")
+		return !p.reads() && !slices.ContainsFunc(plainSteps, func(s string) bool { return strings.HasPrefix(p.detail, s) })
 	})
 }
 
@@ -88,7 +94,7 @@ func flatLegs(plan []planStep) int {
 		case i == 0 && p.parent == 0 && p.detail == "COMPOUND QUERY":
 		case i > 0 && p.parent != 0 && (p.detail == "LEFT-MOST SUBQUERY" || p.detail == "UNION ALL"):
 			legs++
-		case p.parent == 0 || !strings.HasPrefix(p.detail, "SCAN ") && !strings.HasPrefix(p.detail, "SEARCH ") || p.has("VIRTUAL TABLE", "VALUES", "CONSTANT ROW"):
+		case p.parent == 0 || !p.reads():
 			return 0
 		}
 	}
