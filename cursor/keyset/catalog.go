@@ -7,9 +7,10 @@ import (
 
 // A tableInfo is what the catalog says of a table.
 type tableInfo struct {
-	view    bool // or anything else of which the catalog does not tell keys
-	unsure  bool // it does not tell how the values of a column are compared
-	fold    bool // the case of names does not matter
+	view    bool   // or anything else of which the catalog does not tell keys
+	unsure  bool   // it does not tell how the values of a column are compared
+	fold    bool   // the case of names does not matter
+	schema  string // that it is in; "" where a name stands for the same in every session
 	columns []columnInfo
 	indexes []indexInfo // that can be read in order and have every row
 }
@@ -29,6 +30,10 @@ type columnInfo struct {
 	zoned      bool       // an instant that is read and compared in the session's time zone
 	identity   string     // type and collation, in every session the same
 	collation  string     // as MySQL calls it
+	frame      string     // identity but for the labels of enums, "" where there are none
+	labels     []string   // of the enums in its type, in their order
+	base       string     // the type that it is compared as where that is not its own
+	arrays     bool       // it is an array, or has one in it
 	cast       string     // the type that a parameter beside it is cast to; "" where that may change it
 	implicit   bool       // not part of SELECT *: SQLite's rowid
 	format     string     // how Table selects it, with %s for its name
@@ -51,6 +56,7 @@ type indexColumn struct {
 	desc  bool
 	extra bool // not declared: the rest of the primary key, which the database appends
 	other bool // sorted in another way than the column is by default
+	alike bool // though so, what is equal in the one way is so in the other
 
 	collation string // where that is known of indexes only
 }
@@ -94,7 +100,7 @@ func (t *tableInfo) primaryKey() []string {
 func (t *tableInfo) isUnique(key []string) bool {
 	return slices.ContainsFunc(t.indexes, func(x indexInfo) bool {
 		return x.unique && !slices.ContainsFunc(x.columns, func(c indexColumn) bool {
-			return !c.extra && (c.other || !slices.Contains(key, c.name))
+			return !c.extra && (c.other && !c.alike || !slices.Contains(key, c.name))
 		})
 	})
 }
@@ -114,6 +120,22 @@ func (t *tableInfo) isHashed(key []string) bool {
 		x.ignored = false
 		return x.hash && x.directions(key) != nil
 	})
+}
+
+// sortedOtherwise says which index would do for a key if it were not sorted in another way
+// than the columns are; "" where there is none.
+func (t *tableInfo) sortedOtherwise(key []string) string {
+	for _, x := range t.indexes {
+		plain := x
+		plain.columns = slices.Clone(x.columns)
+		for i := range plain.columns {
+			plain.columns[i].other = false
+		}
+		if plain.directions(key) != nil && x.directions(key) == nil && !x.ignored {
+			return " (" + x.name + " is sorted in another way: by NULLS FIRST or LAST, an operator class or a collation that are not the column's own)"
+		}
+	}
+	return ""
 }
 
 // directions returns which columns of a key go down in an index that begins with them,

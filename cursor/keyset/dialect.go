@@ -86,6 +86,8 @@ type dialect struct {
 	// identify asks how the columns of a key are compared that are not a table's: it returns
 	// the type and collation of each.
 	identify func(ctx context.Context, s *spec) ([]string, error)
+	// keySession does so for what only matters to the key, whose facts are known by then.
+	keySession func(ctx context.Context, s *spec) error
 
 	// argument returns a value of a position as the driver must be given it. column
 	// is nil where the type of the column is not known.
@@ -108,6 +110,14 @@ type dialect struct {
 	// read fills in how a Table reads a column of a query's result, by what the driver
 	// calls its type.
 	read func(c *columnInfo)
+
+	// keyTypes asks the database what the columns of a key are of, where From is not one
+	// table; nil where no database says enough of that.
+	keyTypes func(ctx context.Context, s *spec) ([]columnInfo, error)
+
+	// meaning returns what the names in a text stand for, where that can be another thing in
+	// another session; nil where it cannot.
+	meaning func(ctx context.Context, db Querier, text string) (string, error)
 
 	// tables lists the tables and views in a schema, "" for the one in use.
 	tables func(ctx context.Context, db Querier, schema string) ([]string, error)

@@ -30,6 +30,9 @@ func (s *spec) explain(err error) error {
 	if bad := s.noPosition(err); bad != nil {
 		return bad
 	}
+	if refused := s.refusedSession(err); refused != nil {
+		return refused
+	}
 	if limit := timeLimit(err); limit != "" {
 		return fmt.Errorf("keyset: read %s: a statement took longer than the %s of the role, database or session allows, and cannot be made smaller; raise that setting: %w", s.from, limit, err)
 	}

@@ -16,6 +16,13 @@ type keyFacts struct {
 	unique   bool   // a unique index proves it
 	identity string // the names, types and collations of its columns; "" where they are not known
 	listed   bool   // the catalog told it
+
+	// Where types have enums, what is left of identity without their labels, and those.
+	frame  string
+	labels []string
+
+	columns []columnInfo // of the key, where they are known
+	names   string       // what the names in the texts of a query stand for
 }
 
 // keyFacts returns what is known of the key of a query on one table.
@@ -23,7 +30,8 @@ func (s *spec) keyFacts(info *tableInfo) keyFacts {
 	if info.unsure {
 		return keyFacts{}
 	}
-	var names, texts []string
+	var names []string
+	var columns []columnInfo
 	for _, k := range s.key {
 		name, ok := parseColumn(s.dialect, k)
 		if !ok {
@@ -34,19 +42,61 @@ func (s *spec) keyFacts(info *tableInfo) keyFacts {
 			return keyFacts{}
 		}
 		names = append(names, c.name)
-		text := c.name + " " + c.identity
+		columns = append(columns, *c)
+	}
+	f := s.factsOf(columns)
+	f.unique, f.listed = !info.view && info.isUnique(names), true
+	return f
+}
+
+// factsOf returns what the columns of a key say of it.
+func (s *spec) factsOf(columns []columnInfo) keyFacts {
+	f := keyFacts{columns: columns}
+	var texts, frames []string
+	for _, c := range columns {
+		text, frame := c.name+" "+c.identity, c.name+" "+c.frame
 		if c.zoned && s.layout == nil {
 			text += " at " + s.zone
 		}
-		text += s.readAt(c)
-		texts = append(texts, text)
+		texts, frames = append(texts, text+s.readAt(&c)), append(frames, frame)
+		f.labels = append(f.labels, c.labels...)
 	}
-	return keyFacts{unique: !info.view && info.isUnique(names), identity: strings.Join(texts, ", "), listed: true}
+	f.identity, f.frame = strings.Join(texts, ", "), strings.Join(frames, ", ")
+	return f
 }
 
-// lookUp asks the catalog about the key, and the database itself about one of which no
-// catalog knows: that of a join or a query, or an expression.
+// sameOrder reports whether rows that were there before a change are still in their order:
+// nothing has changed, or enums have got labels between those that they had.
+func (f keyFacts) sameOrder(now keyFacts) bool {
+	if f.identity == now.identity {
+		return true
+	}
+	if len(f.labels) == 0 || f.frame != now.frame {
+		return false
+	}
+	left := f.labels
+	for _, label := range now.labels {
+		if len(left) > 0 && label == left[0] {
+			left = left[1:]
+		}
+	}
+	return len(left) == 0
+}
+
+// lookUp asks the catalog about the key, and what the names in a query stand for.
 func (s *spec) lookUp(ctx context.Context) (keyFacts, error) {
+	names, err := s.meaning(ctx)
+	if err != nil {
+		return keyFacts{}, err
+	}
+	f, err := s.lookUpKey(ctx)
+	f.names = names
+	return f, err
+}
+
+// lookUpKey asks the catalog about the key, and the database itself about one of which no
+// catalog knows: that of a join or a query, or an expression.
+func (s *spec) lookUpKey(ctx context.Context) (keyFacts, error) {
 	table, single := parseFrom(s.dialect, s.from)
 	if !single {
 		return s.resultFacts(ctx)
@@ -69,6 +119,10 @@ func (s *spec) resultFacts(ctx context.Context) (keyFacts, error) {
 	if len(s.key) == 0 {
 		return keyFacts{}, nil
 	}
+	if s.dialect.keyTypes != nil {
+		columns, err := s.dialect.keyTypes(ctx, s)
+		return s.factsOf(columns), err
+	}
 	texts, err := s.dialect.identify(ctx, s)
 	if err != nil {
 		return keyFacts{}, err
@@ -81,6 +135,48 @@ func (s *spec) resultFacts(ctx context.Context) (keyFacts, error) {
 		texts[i] = strings.TrimSpace(name + " " + text)
 	}
 	return keyFacts{identity: strings.Join(texts, ", ")}, nil
+}
+
+// meaning returns what the names in the texts of a query stand for, where that is not said by
+// the texts.
+func (s *spec) meaning(ctx context.Context) (string, error) {
+	if s.dialect.meaning == nil || !s.textual() {
+		return "", nil
+	}
+	texts := append([]string{s.from, s.where}, s.key...)
+	if s.layout == nil {
+		texts = append(texts, s.columns)
+	}
+	return s.dialect.meaning(ctx, s.db, strings.Join(texts, "\n"))
+}
+
+// textual reports whether somebody's SQL is part of the statements, and not only names that
+// this package has looked up.
+func (s *spec) textual() bool {
+	_, single := parseFrom(s.dialect, s.from)
+	return s.layout == nil || !single || strings.TrimSpace(s.where) != ""
+}
+
+// learn finds out, before the first statement, what statements need to know of the key, and
+// what the texts of a query mean from now on.
+func (s *spec) learn(ctx context.Context) error {
+	if s.dialect.keyTypes == nil || len(s.key) == 0 {
+		return nil
+	}
+	if s.facts == nil {
+		facts, err := s.lookUp(ctx)
+		if err != nil {
+			return err
+		}
+		s.facts = &facts
+	} else if s.facts.names == "" {
+		names, err := s.meaning(ctx)
+		if err != nil {
+			return err
+		}
+		s.facts.names = names
+	}
+	return nil
 }
 
 // know finds out about the key, once a loop, before rows are handed over. A Table has been
@@ -96,7 +192,7 @@ func (r *reader[T, P]) know(ctx context.Context, resumed bool) (err error) {
 		if facts, err = s.lookUp(ctx); err == nil {
 			s.facts = &facts
 		}
-	case resumed:
+	case resumed && s.layout != nil:
 		err = r.knowAgain(ctx)
 	}
 	r.known = err == nil
@@ -114,9 +210,13 @@ func (r *reader[T, P]) knowAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if now.identity != s.facts.identity {
+	if !s.facts.sameOrder(now) {
 		return &rowError{paging.Final(fmt.Errorf("%w: the key of %s is (%s) now and was (%s), which may sort the rows in another order: read it afresh",
 			cursor.ErrMismatch, s.from, now.identity, s.facts.identity))}
+	}
+	if s.facts.names != now.names {
+		return &rowError{paging.Final(fmt.Errorf("%w: the names in what is read of %s stand for (%s) now and stood for (%s), since the search path or what is in its schemas has changed: read it afresh",
+			cursor.ErrMismatch, s.from, now.names, s.facts.names))}
 	}
 	r.moved = false
 	if s.facts.unique && !now.unique {

@@ -29,10 +29,14 @@ func fingerprint(from, where, columns string, desc bool, key []string, args []an
 // suffix returns what a fingerprint says of a key beside the hash. It is there to be read:
 // the error of a checkpoint with another one shows both.
 func (f keyFacts) suffix() string {
-	if f.identity == "" {
-		return ""
+	text := ""
+	if f.identity != "" {
+		text = " (" + f.identity + ")"
 	}
-	return " (" + f.identity + ")"
+	if f.names != "" {
+		text += " of " + f.names
+	}
+	return text
 }
 
 // catalogWait is how long Fingerprint waits for the catalog.
@@ -51,6 +55,17 @@ func (s *spec) keySuffix() string {
 		}
 	}
 	return " (of a key that the catalog was not reached for)"
+}
+
+// nameSuffix asks for the part of a fingerprint that says what the names in it stand for.
+func (s *spec) nameSuffix() string {
+	ctx, cancel := context.WithTimeout(context.Background(), catalogWait)
+	defer cancel()
+	names, err := s.meaning(ctx)
+	if err != nil {
+		return " (of names that the catalog was not reached for)"
+	}
+	return keyFacts{names: names}.suffix()
 }
 
 // writeText hashes texts with their lengths, so that no two lists run into one.

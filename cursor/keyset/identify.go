@@ -31,19 +31,6 @@ func (s *spec) askEach(ctx context.Context, format string) ([]string, error) {
 	return texts, err
 }
 
-// postgresIdentify names types and collations as postgresColumns does. The collation comes
-// with its version: the rows are sorted by the one that the server has loaded.
-func postgresIdentify(ctx context.Context, s *spec) ([]string, error) {
-	return s.askEach(ctx, `(SELECT CASE WHEN n.nspname = 'pg_catalog' THEN format_type(t.oid, NULL) ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) END
-			FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = pg_typeof(%[1]s)::oid) ||
-		COALESCE((SELECT ' ' || CASE WHEN c.collname = 'default' THEN (SELECT datcollate::text FROM pg_database WHERE datname = current_database())
-				ELSE c.collname::text END || COALESCE(' ' || NULLIF(pg_collation_actual_version(c.oid), ''), '')
-			FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
-			WHERE c.collencoding IN (-1, (SELECT encoding FROM pg_database WHERE datname = current_database()))
-				AND CASE WHEN pg_collation_is_visible(c.oid) THEN '' ELSE quote_ident(n.nspname) || '.' END || quote_ident(c.collname) =
-					CASE WHEN (SELECT t.typcollation <> 0 FROM pg_type t WHERE t.oid = pg_typeof(%[1]s)::oid) THEN pg_collation_for(%[1]s) COLLATE "C" END), '')`)
-}
-
 // mysqlIdentify names types as the driver does. A TIMESTAMP of a Query is compared in the
 // time zone of the session.
 func mysqlIdentify(ctx context.Context, s *spec) ([]string, error) {

@@ -38,7 +38,7 @@ func OpenQuery(ctx context.Context, db Querier, d Dialect, query string, key ...
 	if err != nil {
 		return nil, fmt.Errorf("keyset: describe the query: %w", err)
 	}
-	info := &tableInfo{view: true, unsure: true, fold: d != Postgres}
+	info := &tableInfo{view: true, unsure: d.dialect().keyTypes == nil, fold: d != Postgres}
 	for _, t := range types {
 		if info.column(t.Name()) != nil {
 			return nil, fmt.Errorf("keyset: the query has two columns that are called %s; give them names with AS", t.Name())
@@ -51,11 +51,33 @@ func OpenQuery(ctx context.Context, db Querier, d Dialect, query string, key ...
 	if err := t.order(key); err != nil {
 		return nil, err
 	}
+	if err := t.describeKey(ctx); err != nil {
+		return nil, fmt.Errorf("keyset: describe the query: %w", err)
+	}
 	t.layout.choose(info.names())
 	if err := t.identify(ctx); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// describeKey asks a database that can tell what decides the order of a result.
+func (t *Table) describeKey(ctx context.Context) error {
+	d := t.layout.dialect
+	if d.keyTypes == nil || len(t.key) == 0 {
+		return nil
+	}
+	columns, err := d.keyTypes(ctx, &spec{db: t.db, dialect: d, from: t.from, key: t.key})
+	if err != nil {
+		return err
+	}
+	for i, now := range columns {
+		c := t.layout.info.column(t.layout.key[i].name)
+		for _, c := range []*columnInfo{c, &t.layout.key[i]} {
+			c.identity, c.frame, c.labels, c.base, c.arrays, c.money = now.identity, now.frame, now.labels, now.base, now.arrays, c.money || now.money
+		}
+	}
+	return nil
 }
 
 // All streams all rows with one statement, in whatever order the database has them: for

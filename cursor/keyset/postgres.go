@@ -19,7 +19,9 @@ var postgres = dialect{
 	keyConversion: func(*sql.ColumnType) conversion { return asGiven },
 	compare:       compareRows,
 	session:       postgresSession,
-	identify:      postgresIdentify,
+	keySession:    postgresKeySession,
+	keyTypes:      postgresKeyTypes,
+	meaning:       postgresMeaning,
 	argument:      func(v any, _ *sql.ColumnType) (any, error) { return v, nil },
 	param:         plainParam,
 	ident:         postgresIdent,
@@ -63,15 +65,18 @@ func postgresTable(ctx context.Context, db Querier, table tableName) (*tableInfo
 func postgresDescribe(ctx context.Context, db Querier, table tableName) (*tableInfo, error) {
 	var oid int64
 	var view, parent, heap bool
+	var schema string
 	found := false
 	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&oid, &view, &parent, &heap)
+		return rows.Scan(&oid, &view, &parent, &heap, &schema)
 	}, `SELECT c.oid::int8, c.relkind NOT IN ('r', 'p'),
-			c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid), c.relkind = 'r'
+			c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid), c.relkind = 'r',
+			CASE WHEN n.oid = pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname::text END
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-			AND CASE WHEN $2::text = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2::text END`,
+			AND CASE WHEN $2::text = '' THEN pg_table_is_visible(c.oid)
+				WHEN $2::text = 'pg_temp' THEN n.oid = pg_my_temp_schema() ELSE n.nspname = $2::text END`,
 		table.name, table.schema)
 	if err != nil {
 		return nil, err
@@ -79,7 +84,7 @@ func postgresDescribe(ctx context.Context, db Querier, table tableName) (*tableI
 	if !found {
 		return nil, errNoTable
 	}
-	info := &tableInfo{view: view}
+	info := &tableInfo{view: view, schema: schema}
 	if err := postgresColumns(ctx, db, info, oid); err != nil {
 		return nil, err
 	}
@@ -111,23 +116,22 @@ func postgresRead(c *columnInfo) {
 	c.format, c.conversion = postgresFormat(base)
 }
 
-// postgresColumns reads the columns of a table. A domain is what it is over in the end. A
-// type that is not the server's own has its schema before it, so that its name is the same
-// whatever the search path is; a collation that an index has is named with the version that
-// the server has loaded, since another one may sort in another way.
+// postgresColumns reads the columns of a table. A domain is what it is over in the end.
 func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64) error {
-	return queryEach(ctx, db, func(rows *sql.Rows) error {
+	var types []postgresType
+	err := queryEach(ctx, db, func(rows *sql.Rows) error {
 		var c columnInfo
-		var base, typ, collation string
-		if err := rows.Scan(&c.name, &c.typ, &base, &c.composite, &c.notNull, &c.primary, &typ, &collation); err != nil {
+		var t postgresType
+		var base string
+		if err := rows.Scan(&c.name, &c.typ, &base, &c.composite, &c.notNull, &c.primary, &t.oid, &t.collation, &t.mod); err != nil {
 			return err
 		}
 		c.inexact = base == "float4" || base == "float8"
-		c.money = base == "money"
-		c.identity = strings.TrimSpace(typ + " " + collation)
 		c.cast = postgresCasts[base]
 		c.format, c.conversion = postgresFormat(base)
+		t.text = c.typ
 		info.columns = append(info.columns, c)
+		types = append(types, t)
 		return nil
 	}, `WITH RECURSIVE bases (attnum, oid, depth) AS (
 			SELECT attnum, atttypid, 0 FROM pg_attribute WHERE attrelid = $1::int8::oid AND attnum > 0 AND NOT attisdropped
@@ -136,19 +140,23 @@ func postgresColumns(ctx context.Context, db Querier, info *tableInfo, oid int64
 		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype = 'c', a.attnotnull,
 			COALESCE((SELECT k FROM pg_index i, generate_series(1, i.indnkeyatts) k
 				WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indkey[k-1] = a.attnum), 0),
-			CASE WHEN n.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)
-				ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) || CASE WHEN a.atttypmod < 0 THEN '' ELSE '(' || a.atttypmod || ')' END END,
-			COALESCE((SELECT CASE WHEN c.collname = 'default' THEN (SELECT datcollate::text FROM pg_database WHERE datname = current_database())
-				ELSE c.collname::text END || CASE WHEN EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey))
-				THEN COALESCE(' ' || NULLIF(pg_collation_actual_version(c.oid), ''), '') ELSE '' END
-				FROM pg_collation c WHERE c.oid = a.attcollation), '')
+			a.atttypid::int8, a.attcollation::int8, a.atttypmod::int8
 		FROM pg_attribute a
-			JOIN pg_type t ON t.oid = a.atttypid
-			JOIN pg_namespace n ON n.oid = t.typnamespace
 			JOIN (SELECT DISTINCT ON (attnum) attnum, oid FROM bases ORDER BY attnum, depth DESC) d ON d.attnum = a.attnum
 			JOIN pg_type b ON b.oid = d.oid
 		WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
 		ORDER BY a.attnum`, oid)
+	if err != nil {
+		return err
+	}
+	orders, err := postgresOrders(ctx, db, types)
+	if err != nil {
+		return err
+	}
+	for i := range orders {
+		orders[i].describe(&info.columns[i])
+	}
+	return nil
 }
 
 // postgresCasts are the types that a parameter can be cast to without a change of its value.
@@ -167,7 +175,12 @@ func postgresFormat(typ string) (string, conversion) {
 		return "%s", asGiven
 	case "float4":
 		return "%s", asShortest // 0.1 and not 0.10000000149011612
+	}
+	switch name, array := strings.CutPrefix(typ, "_"); name {
 	case "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regrole", "regnamespace", "regconfig", "regdictionary", "regcollation":
+		if array {
+			return "%s::oid[]::text", asGiven
+		}
 		return "%s::oid::text", asGiven
 	}
 	return "%s::text", asGiven
@@ -185,7 +198,7 @@ func postgresIndexes(ctx context.Context, db Querier, info *tableInfo, oid int64
 		var id int64
 		var x indexInfo
 		var c indexColumn
-		if err := rows.Scan(&id, &x.name, &x.primary, &x.unique, &c.name, &c.desc, &c.other); err != nil {
+		if err := rows.Scan(&id, &x.name, &x.primary, &x.unique, &c.name, &c.desc, &c.other, &c.alike); err != nil {
 			return err
 		}
 		if id != last {
@@ -197,7 +210,12 @@ func postgresIndexes(ctx context.Context, db Querier, info *tableInfo, oid int64
 		return nil
 	}, `SELECT i.indexrelid::int8, ic.relname::text, i.indisprimary, i.indisunique,
 			COALESCE(a.attname::text, ''), i.indoption[k-1] & 1 = 1,
-			a.attname IS NULL OR i.indcollation[k-1] <> a.attcollation OR NOT oc.opcdefault OR i.indoption[k-1] NOT IN (0, 3)
+			a.attname IS NULL OR i.indcollation[k-1] <> a.attcollation OR NOT oc.opcdefault OR i.indoption[k-1] NOT IN (0, 3),
+			a.attname IS NOT NULL AND (i.indcollation[k-1] = a.attcollation OR NOT EXISTS (SELECT 1 FROM pg_collation c
+				WHERE c.oid IN (i.indcollation[k-1], a.attcollation) AND to_jsonb(c)->>'collisdeterministic' = 'false')) AND (oc.opcdefault OR
+				EXISTS (SELECT 1 FROM pg_amop o JOIN pg_amop p ON p.amopopr = o.amopopr JOIN pg_opclass d ON d.opcfamily = p.amopfamily
+					WHERE o.amopfamily = oc.opcfamily AND o.amopstrategy = 3 AND p.amopstrategy = 3 AND d.opcdefault AND d.opcmethod = oc.opcmethod
+						AND d.opcintype = oc.opcintype))
 		FROM pg_index i
 			JOIN pg_class ic ON ic.oid = i.indexrelid
 			JOIN pg_am am ON am.oid = ic.relam

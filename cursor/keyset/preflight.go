@@ -80,7 +80,8 @@ func (s *spec) checkKey(ctx context.Context, info *tableInfo) error {
 		if info.isHashed(key) {
 			return s.badKey("the index of (%s) is USING HASH, which is in no order, so that each page would sort the whole table; CREATE INDEX … USING BTREE (%[1]s)", columns)
 		}
-		return s.badKey("no index begins with (%s) in this order, so that each page would sort the whole table; CREATE INDEX … (%[1]s), or choose a key that has one", columns)
+		return s.badKey("no index begins with (%s) in this order%s, so that each page would sort the whole table; CREATE INDEX … (%[1]s), or choose a key that has one",
+			columns, info.sortedOtherwise(key))
 	}
 	return nil
 }

@@ -215,7 +215,7 @@ func (q Query[T, P]) Fingerprint() string {
 	if q.DB == nil || q.Dialect == nil {
 		return text
 	}
-	s := &spec{db: q.DB, dialect: q.Dialect.dialect(), from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: make([]string, len(q.Key))}
+	s := &spec{db: q.DB, dialect: q.Dialect.dialect(), columns: q.Select, from: q.From, where: q.Where, hint: q.Hint, args: q.Args, key: make([]string, len(q.Key))}
 	for i, k := range q.Key {
 		s.key[i], _ = splitDirection(k)
 	}

@@ -190,6 +190,9 @@ func TestDirectNotPossible(t *testing.T) {
 func TestDirectArguments(t *testing.T) {
 	f := &faulty{}
 	q, _ := f.table(t)
+	d := postgres
+	d.session, d.meaning = nil, nil // the driver has no settings and no names
+	q.layout.dialect = &d
 	q.Where, q.Args = "name <> ?", []any{sql.NullString{String: "x", Valid: true}}
 	if _, err := drain(t.Context(), q, nil); err != nil || f.args[0].Value != "x" {
 		t.Errorf("got %v, %v", f.args, err)

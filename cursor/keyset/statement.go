@@ -35,8 +35,9 @@ type spec struct {
 	// own: prefix stands before its SELECT, and pin among its conditions.
 	sessionKnown bool
 	prefix, pin  string
-	boundPin     string // pin, where it stands in the bound of a page instead
-	hints        string // stand in the comment for hints behind SELECT
+	boundPin     string    // pin, where it stands in the bound of a page instead
+	checks       []setting // what pin checks rather than sets
+	hints        string    // stand in the comment for hints behind SELECT
 
 	// Of MySQL and MariaDB.
 	zone        string         // of the session
@@ -58,6 +59,14 @@ func (s *spec) prepare(ctx context.Context) error {
 		return err
 	}
 	s.keyColumns = s.qualifiedKey()
+	if err := s.learn(ctx); err != nil {
+		return err
+	}
+	if s.dialect.keySession != nil {
+		if err := s.dialect.keySession(ctx, s); err != nil {
+			return err
+		}
+	}
 	if s.dialect.needsTypes {
 		if err := s.prepareTypes(ctx); err != nil {
 			return err
@@ -283,13 +292,28 @@ func compareKey[P any](s *spec, st *statement, pos *P, op string) (string, error
 		}
 		return param
 	}
+	columns := s.comparedColumns()
 	switch {
 	case op == "=":
-		return compareRows(s.keyColumns, op, value), nil
+		return compareRows(columns, op, value), nil
 	case slices.Contains(s.down, true):
-		return compareMixed(s.keyColumns, s.down, op, value), nil
+		return compareMixed(columns, s.down, op, value), nil
 	}
-	return s.dialect.compare(s.keyColumns, op, value), nil
+	return s.dialect.compare(columns, op, value), nil
+}
+
+// comparedColumns returns the key as it stands in comparisons. PostgreSQL has no operators
+// for a domain over an enum; its index is used for the enum, too.
+func (s *spec) comparedColumns() []string {
+	columns := slices.Clone(s.keyColumns)
+	if s.facts != nil {
+		for i, c := range s.facts.columns {
+			if c.base != "" {
+				columns[i] = "CAST(" + columns[i] + " AS " + c.base + ")"
+			}
+		}
+	}
+	return columns
 }
 
 // order returns the list for ORDER BY. No directions at all mean that all columns go up.

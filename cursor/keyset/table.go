@@ -240,9 +240,11 @@ func (t *Table) Split(ctx context.Context, n int) ([]Range[Key], error) {
 }
 
 // Fingerprint identifies what is read: see [Query.Fingerprint]. The types and collations of
-// the key are those that OpenTable found; no database is asked.
+// the key are those that OpenTable found. The database is only asked what the names in a
+// query or in Where stand for, by PostgreSQL's search path.
 func (t *Table) Fingerprint() string {
-	return fingerprint(t.from, t.Where, t.layout.selectList(), t.Desc, withDirections(t.key, t.down), t.Args) + t.spec().facts.suffix()
+	s := t.spec()
+	return fingerprint(t.from, t.Where, t.layout.selectList(), t.Desc, withDirections(t.key, t.down), t.Args) + s.facts.suffix() + s.nameSuffix()
 }
 
 // spec returns what the table's statements are made of.
@@ -320,6 +322,9 @@ func findTable(ctx context.Context, db Querier, d *dialect, name string) (tableN
 		}
 		info, err := d.describe(ctx, db, t)
 		if err == nil {
+			if t.schema == "" && info.schema != "" { // so that another search path makes no other table of it
+				t.text = d.Quote(info.schema) + "." + t.alias
+			}
 			return t, info, nil
 		}
 		if !errors.Is(err, errNoTable) {

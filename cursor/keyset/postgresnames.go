@@ -1,0 +1,62 @@
+package keyset
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// postgresWord matches what can be a name in SQL.
+var postgresWord = pattern(`"(?:[^"]|"")+"|[\pL_][\pL\pN_$]*`)
+
+// postgresMeaning looks up what the names in a text stand for: the tables, functions, types
+// and collations of these names that the search path leads to. Each word is taken for such a
+// name, which is simpler than SQL and finds more than is there: also names in texts, such as
+// in 'a'::regclass, and columns that are called as a table is. A schema that the path has got,
+// in which none of the words is a name that is found first, changes nothing.
+//
+// What functions do by names in their bodies is not seen.
+func postgresMeaning(ctx context.Context, db Querier, text string) (string, error) {
+	words := []string{}
+	for _, w := range postgresWord().FindAllString(text, -1) {
+		words = append(words, postgresIdent(w))
+	}
+	slices.Sort(words)
+	list, err := json.Marshal(slices.Compact(words))
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	err = queryEach(ctx, db, func(rows *sql.Rows) error {
+		var schema, name string
+		err := rows.Scan(&schema, &name)
+		if schema != "" {
+			name = schema + "." + name
+		}
+		found = append(found, name)
+		return err
+	}, `WITH words (word) AS (SELECT w::name FROM jsonb_array_elements_text($1::text::jsonb) w)
+		SELECT DISTINCT CASE WHEN n.oid = pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname::text END, x.name
+		FROM (
+			SELECT c.relnamespace, c.relname::text FROM words JOIN pg_class c ON c.relname = word WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND pg_table_is_visible(c.oid)
+			UNION ALL
+			SELECT p.pronamespace, p.proname || '()' FROM words JOIN pg_proc p ON p.proname = word WHERE pg_function_is_visible(p.oid)
+			UNION ALL
+			SELECT t.typnamespace, 'type ' || t.typname FROM words JOIN pg_type t ON t.typname = word LEFT JOIN pg_class c ON c.oid = t.typrelid
+				WHERE pg_type_is_visible(t.oid) AND COALESCE(c.relkind = 'c', true)
+			UNION ALL
+			SELECT c.collnamespace, 'collation ' || c.collname FROM words JOIN pg_collation c ON c.collname = word WHERE pg_collation_is_visible(c.oid)
+		) x (ns, name) JOIN pg_namespace n ON n.oid = x.ns
+		WHERE n.nspname <> 'pg_catalog'
+		UNION ALL
+		SELECT '', s.name || ' ' || s.setting FROM pg_settings s
+		WHERE s.name = 'transform_null_equals' AND s.setting = 'on' OR s.name = 'standard_conforming_strings' AND s.setting = 'off' AND strpos($2::text, chr(92)) > 0`,
+		string(list), text)
+	if err != nil {
+		return "", err
+	}
+	slices.Sort(found)
+	return shorten(strings.Join(found, ", ")), nil
+}
