@@ -38,7 +38,7 @@ func (r *recorder) QueryContext(ctx context.Context, text string, args ...any) (
 func (r *recorder) page(t *testing.T) statement {
 	t.Helper()
 	for _, s := range r.statements {
-		if strings.Contains(s.text, "ORDER BY") {
+		if strings.Contains(s.text, " LIMIT ") && strings.Contains(s.text, "ORDER BY") {
 			return s
 		}
 	}
@@ -181,6 +181,7 @@ func postgresEntries(t *testing.T, db database, q keyset.Query[pair, pair], afte
 	}
 	type node struct {
 		Type     string  `json:"Node Type"`
+		Parent   string  `json:"Parent Relationship"`
 		Rows     float64 `json:"Actual Rows"`
 		Filtered float64 `json:"Rows Removed by Filter"`
 		Recheck  float64 `json:"Rows Removed by Index Recheck"`
@@ -199,8 +200,14 @@ func postgresEntries(t *testing.T, db database, q keyset.Query[pair, pair], afte
 			t.Fatal(err)
 		}
 		next = nil
-		if len(n.Plans) > 0 {
-			next = n.Plans[0]
+		for _, child := range n.Plans { // beside it is what the session is looked at with
+			var c node
+			if err := json.Unmarshal(child, &c); err != nil {
+				t.Fatal(err)
+			}
+			if c.Parent == "Outer" {
+				next = child
+			}
 		}
 	}
 	if !strings.HasPrefix(n.Type, "Index") {

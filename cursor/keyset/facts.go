@@ -215,7 +215,7 @@ func (r *reader[T, P]) knowAgain(ctx context.Context) error {
 			cursor.ErrMismatch, s.from, now.identity, s.facts.identity))}
 	}
 	if s.facts.names != now.names {
-		return &rowError{paging.Final(fmt.Errorf("%w: the names in what is read of %s stand for (%s) now and stood for (%s), since the search path or what is in its schemas has changed: read it afresh",
+		return &rowError{paging.Final(fmt.Errorf("%w: the names in what is read of %s stand for (%s) now and stood for (%s), since the search path, what is in its schemas or a setting has changed: read it afresh",
 			cursor.ErrMismatch, s.from, now.names, s.facts.names))}
 	}
 	r.moved = false

@@ -17,6 +17,9 @@ var postgresWord = pattern(`"(?:[^"]|"")+"|[\pL_][\pL\pN_$]*`)
 // in 'a'::regclass, and columns that are called as a table is. A schema that the path has got,
 // in which none of the words is a name that is found first, changes nothing.
 //
+// The settings by which the server understands literals when it reads a statement, which is
+// before anything can be pinned, belong to it where there is a literal that they could matter to.
+//
 // What functions do by names in their bodies is not seen.
 func postgresMeaning(ctx context.Context, db Querier, text string) (string, error) {
 	words := []string{}
@@ -51,12 +54,28 @@ func postgresMeaning(ctx context.Context, db Querier, text string) (string, erro
 		) x (ns, name) JOIN pg_namespace n ON n.oid = x.ns
 		WHERE n.nspname <> 'pg_catalog'
 		UNION ALL
-		SELECT '', s.name || ' ' || s.setting FROM pg_settings s
-		WHERE s.name = 'transform_null_equals' AND s.setting = 'on' OR s.name = 'standard_conforming_strings' AND s.setting = 'off' AND strpos($2::text, chr(92)) > 0`,
+		SELECT '', s.name || ' ' || s.setting FROM (VALUES `+settingsOf("transform_null_equals", "standard_conforming_strings", "array_nulls",
+		"timezone", "datestyle", "intervalstyle", "default_text_search_config")+`) s (name, setting)
+		WHERE CASE s.name
+			WHEN 'transform_null_equals' THEN s.setting = 'on'
+			WHEN 'standard_conforming_strings' THEN s.setting = 'off' AND strpos($2::text, chr(92)) > 0
+			WHEN 'array_nulls' THEN s.setting = 'off' AND strpos($2::text, '{') > 0
+			WHEN 'default_text_search_config' THEN $2::text ~* 'ts_?(vector|query|headline)'
+			ELSE $2::text ~ '''[^'']*[0-9]' AND (s.name = 'timezone' AND s.setting NOT IN ('UTC', 'Etc/UTC', 'GMT')
+				OR s.name = 'datestyle' AND s.setting NOT LIKE '%, MDY' OR s.name = 'intervalstyle' AND s.setting <> 'postgres') END`,
 		string(list), text)
 	if err != nil {
 		return "", err
 	}
 	slices.Sort(found)
 	return shorten(strings.Join(found, ", ")), nil
+}
+
+// settingsOf is SQL for the rows of some settings.
+func settingsOf(names ...string) string {
+	rows := make([]string, len(names))
+	for i, n := range names {
+		rows[i] = "('" + n + "', current_setting('" + n + "'))"
+	}
+	return strings.Join(rows, ", ")
 }

@@ -208,7 +208,10 @@ func (q Query[T, P]) Split(ctx context.Context, n int) ([]Range[P], error) {
 // is the same in every process, such as a function or a channel.
 //
 // The types and collations of the key's columns belong to it, since rows have another
-// order when they change: the database is asked for them, under a time limit of 10 s. Where it cannot be asked, the fingerprint says so instead. Without
+// order when they change: the database is asked for them, under a time limit of 10 s. In
+// PostgreSQL, what enums, domains and collations are made of stands beside their names, and
+// so does what the names in the query stand for by the search path, and the settings by
+// which its literals are understood. Where it cannot be asked, the fingerprint says so instead. Without
 // DB it is not asked.
 func (q Query[T, P]) Fingerprint() string {
 	text := fingerprint(q.From, q.Where, q.Select, q.Desc, q.Key, q.Args)

@@ -165,6 +165,9 @@ func Advice(err error) string {
 	case errors.As(err, &pg) && (pg.Code == "42P05" || pg.Code == "26000"):
 		return "A connection pooler such as PgBouncer gives each transaction another connection, and prepared statements are not on all of them. " +
 			"Add default_query_exec_mode=exec to -dsn (as ?default_query_exec_mode=exec to a URL)."
+	case errors.As(err, &pg) && pg.Code == "22021":
+		return "A text is stored that is none in the encoding UTF8, which a database in SQL_ASCII lets in. Leave its column out with -columns, " +
+			"or read its bytes: -query \"SELECT …, convert_to(COLUMN, 'SQL_ASCII') AS COLUMN FROM …\" with a -key whose text is UTF8."
 	case denied(err):
 		return "Give this user the right to read that, or leave it out with -columns."
 	}

@@ -70,8 +70,9 @@ func hostName(host, port string) string {
 	return net.JoinHostPort(strings.ToLower(host), port)
 }
 
-// postgresPins are settings that decide how values are written, and so what is in the
-// file: a role, a database or a variable may have set them. pg_dump pins the same ones.
+// postgresPins are settings that decide how values are written, and how those in a position,
+// in -where and in -query are understood: a role, a database or a variable may have set them.
+// pg_dump pins most of the same ones.
 var postgresPins = [][2]string{
 	{"client_encoding", "UTF8"},
 	{"datestyle", "ISO, MDY"},
@@ -81,6 +82,14 @@ var postgresPins = [][2]string{
 	{"bytea_output", "hex"},
 	{"xmlbinary", "base64"},
 	{"lc_monetary", "C"},
+	{"lc_numeric", "C"},
+	{"lc_time", "C"},
+	{"array_nulls", "on"},
+	{"standard_conforming_strings", "on"},
+	{"transform_null_equals", "off"},
+	{"quote_all_identifiers", "off"},
+	{"xmloption", "content"},
+	{"gin_fuzzy_search_limit", "0"},
 	{"synchronize_seqscans", "off"},
 }
 
