@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
@@ -188,33 +187,4 @@ func TestPositionsThatGoWrong(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestHoursThatAreLeftOut reads times that the driver takes for those of a zone in which an
-// hour of them is left out.
-func TestHoursThatAreLeftOut(t *testing.T) {
-	dsn := mariaDBDSN(t)
-	db := database{openDB(t, "mysql", dsn+"?parseTime=true&loc=Europe%2FBerlin"), databases[2]}
-	exec(t, db.DB, "CREATE TABLE t (k DATETIME NOT NULL PRIMARY KEY)", "INSERT INTO t SELECT '2024-03-30 22:00:00' + INTERVAL 600*seq SECOND FROM seq_0_to_59")
-	failed := false
-	for size := 1; size < 70; size += 3 {
-		q := single[time.Time](db, "t", "k")
-		q.Page = cursor.PageConfig{Size: size, Max: size}
-		got, err := gather(q.Stream(t.Context(), nil))
-		if len(got) != 60 && !errors.Is(err, keyset.ErrPosition) && !errors.Is(err, cursor.ErrDuplicateKey) && !errors.Is(err, cursor.ErrStalled) || len(got) == 60 && err != nil {
-			t.Errorf("pages of %d: %d rows, %v", size, len(got), err)
-		}
-		failed = failed || err != nil
-	}
-	if !failed {
-		t.Error("no page ended in the hour")
-	}
-	exec(t, db.DB, "DELETE FROM t WHERE k >= '2024-03-31 02:00:00' AND k < '2024-03-31 03:00:00'")
-	for size := 1; size < 70; size += 7 {
-		q := single[time.Time](db, "t", "k")
-		q.Page = cursor.PageConfig{Size: size, Max: size}
-		if got, err := gather(q.Stream(t.Context(), nil)); len(got) != 54 || err != nil {
-			t.Errorf("without that hour, pages of %d: %d rows, %v", size, len(got), err)
-		}
-	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,6 +97,8 @@ func (e *export) followParts(ctx context.Context, parts []*openPart) error {
 			switch {
 			case ctx.Err() != nil:
 				return seq.ContextError(ctx)
+			case errors.Is(err, source.ErrChanged):
+				return err
 			case err != nil: // a long transaction, or a server that is away for a while
 				e.say("cannot look for more rows of %s: %v; again in %v", table.Name, err, e.follow)
 				continue
