@@ -143,12 +143,12 @@ func TestTimeLimitAdvice(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := u.Query()
-	q.Set("statement_timeout", "150")
+	q.Set("statement_timeout", "1000")
 	u.RawQuery = q.Encode()
 	for says, args := range map[string][]string{
-		"Leave -count out":      {"-table=t", "-count", "-where=pg_sleep(0.01) IS NOT NULL", "-page=1"},
-		"Leave -partitions out": {"-table=t", "-partitions=2", "-where=pg_sleep(0.01) IS NOT NULL", "-page=1"},
-		"Name a -key":           {"-query=SELECT id FROM t WHERE pg_sleep(0.01) IS NOT NULL"},
+		"Leave -count out":      {"-table=t", "-count", "-where=pg_sleep(0.05) IS NOT NULL", "-page=1"},
+		"Leave -partitions out": {"-table=t", "-partitions=2", "-where=pg_sleep(0.05) IS NOT NULL", "-page=1"},
+		"Name a -key":           {"-query=SELECT id FROM t WHERE pg_sleep(0.05) IS NOT NULL"},
 	} {
 		mustRun(t, t.TempDir(), exitFailed, says, append(args, "-dsn="+u.String(), "-out=o.csv")...)
 	}
