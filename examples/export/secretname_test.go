@@ -25,7 +25,7 @@ func TestNoSecretIsToldOfNamesThatAreRefused(t *testing.T) {
 		{"postgres://u:x@/" + secret + "@127.0.0.1/test", reading},
 		{"postgres://localhost:5432/" + secret + "@h/d", reading},
 		{"mysql://u:1234/" + secret + "@h/d", reading},
-		{"mysql://hx_u21:x@/" + secret + "@127.0.0.1/hx_c", reading},
+		{"mysql://app:x@/" + secret + "@127.0.0.1/shop", reading},
 		{"mysql://localhost/d?password=" + secret, "no parameters"},
 		{"host=127.0.0.1 dbname=postgres://u:" + secret + "@h/d", "the user or the database"},
 	} {

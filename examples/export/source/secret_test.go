@@ -62,7 +62,7 @@ func TestAmbiguousNames(t *testing.T) {
 
 		"mysql://u:/S3cr3t@h/d",
 		"mysql://u:1234/S3cr3t@h/d",
-		"mysql://hx_u21:x@/S3cr3t@127.0.0.1/hx_c",
+		"mysql://app:x@/S3cr3t@127.0.0.1/shop",
 		"mariadb://u:12?S3cr3t@h/d",
 		"mysql://u:12?S3cr3t=a@h/d",
 		"mysql://u:12?sql_mode=S3cr3t@h/d#",
