@@ -109,8 +109,8 @@
 //
 // The statements of a slice look for the range, make its row where there is none, take
 // the lease, ask for its name, begin an epoch, read the record, note the progress, and
-// give the lease back. The database that the rows are in is asked for the types of the key,
-// with four more. Three of the eight update the range's row, of some hundred bytes in a
+// give the lease back. The database that the rows are in is asked how the key is sorted and
+// what the names in the query stand for, with eight more. Three of the eight update the range's row, of some hundred bytes in a
 // table whose only index is its key; each waits for an fsync, which those of others
 // share. While a slice lasts the lease is renewed each third of it, one statement
 // more every 10 s. River fetches and ends its jobs many at a time. Besides, each process

@@ -69,8 +69,8 @@ func TestWhatASliceAsksOfTheDatabase(t *testing.T) {
 
 // sliceStatements are those of a slice without its commits and the reading of its rows:
 // look for the range, make its row, take it, ask for the lease's name, begin an epoch,
-// load, sample, release; and four of the source's, for its fingerprint.
-const sliceStatements = 8 + 4
+// load, sample, release; and eight of the source's, for its fingerprint.
+const sliceStatements = 8 + 8
 
 // BenchmarkFigures measures what the documentation's page on growth says, on a server of
 // its own: run it once, with -benchtime 1x -v, and read what it logs.
