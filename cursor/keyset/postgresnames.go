@@ -43,14 +43,13 @@ func postgresMeaning(ctx context.Context, db Querier, text string) (string, erro
 	}, `WITH words (word) AS (SELECT w::name FROM jsonb_array_elements_text($1::text::jsonb) w)
 		SELECT DISTINCT CASE WHEN n.oid = pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname::text END, x.name
 		FROM (
-			SELECT c.relnamespace, c.relname::text FROM words JOIN pg_class c ON c.relname = word WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND pg_table_is_visible(c.oid)
+			SELECT c.relnamespace, c.relname::text FROM pg_class c WHERE c.relname = ANY(ARRAY(SELECT word FROM words)) AND c.relkind NOT IN ('i', 'I', 't', 'c') AND pg_table_is_visible(c.oid)
 			UNION ALL
-			SELECT p.pronamespace, p.proname || '()' FROM words JOIN pg_proc p ON p.proname = word WHERE pg_function_is_visible(p.oid)
+			SELECT p.pronamespace, p.proname || '()' FROM pg_proc p WHERE p.proname = ANY(ARRAY(SELECT word FROM words)) AND pg_function_is_visible(p.oid)
 			UNION ALL
-			SELECT t.typnamespace, 'type ' || t.typname FROM words JOIN pg_type t ON t.typname = word LEFT JOIN pg_class c ON c.oid = t.typrelid
-				WHERE pg_type_is_visible(t.oid) AND COALESCE(c.relkind = 'c', true)
+			SELECT t.typnamespace, 'type ' || t.typname FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.typname = ANY(ARRAY(SELECT word FROM words)) AND pg_type_is_visible(t.oid) AND COALESCE(c.relkind = 'c', true)
 			UNION ALL
-			SELECT c.collnamespace, 'collation ' || c.collname FROM words JOIN pg_collation c ON c.collname = word WHERE pg_collation_is_visible(c.oid)
+			SELECT c.collnamespace, 'collation ' || c.collname FROM pg_collation c WHERE c.collname = ANY(ARRAY(SELECT word FROM words)) AND pg_collation_is_visible(c.oid)
 		) x (ns, name) JOIN pg_namespace n ON n.oid = x.ns
 		WHERE n.nspname <> 'pg_catalog'
 		UNION ALL
