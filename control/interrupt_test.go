@@ -86,28 +86,51 @@ func TestInterruptibleProcess(t *testing.T) {
 			signal.Notify(caught, sig)
 			defer signal.Stop(caught)
 		}
-		cmd := exec.Command(os.Args[0], "-test.run=^TestInterruptibleProcess$")
-		cmd.Env = append(os.Environ(), "PIPELINE_INTERRUPTED=1")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer cmd.Process.Kill()
-		lines := bufio.NewScanner(out)
-		for _, want := range []string{"ready", "stopped <nil>", "ended control: interrupted a second time: " + sig.String()} {
-			if !lines.Scan() || lines.Text() != want {
-				t.Fatalf("%v: the process says %q, want %q", sig, lines.Text(), want)
-			}
-			cmd.Process.Signal(sig)
-		}
-		err = cmd.Wait()
-		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Sys().(syscall.WaitStatus).Signal() != sig {
-			t.Errorf("the process ended with %v, want %v", err, sig)
+		if got := endedBy(interruptThrice(t, sig)); got != sig {
+			t.Errorf("the process was ended by %v, want %v", got, sig)
 		}
 	}
+}
+
+// A process that began with SIGINT ignored: it counts twice, and does not kill.
+func TestInterruptibleInTheBackground(t *testing.T) {
+	signal.Ignore(syscall.SIGINT)
+	defer signal.Reset(syscall.SIGINT)
+	cmd := interruptThrice(t, syscall.SIGINT)
+	cmd.Process.Signal(syscall.SIGTERM)
+	if got := endedBy(cmd); got != syscall.SIGTERM {
+		t.Errorf("the process was ended by %v, want %v", got, syscall.SIGTERM)
+	}
+}
+
+// interruptThrice starts a process and sends it three signals, each when it has said what
+// the one before did.
+func interruptThrice(t *testing.T, sig syscall.Signal) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestInterruptibleProcess$")
+	cmd.Env = append(os.Environ(), "PIPELINE_INTERRUPTED=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	for _, want := range []string{"ready", "stopped <nil>", "ended control: interrupted a second time: " + sig.String()} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("%v: the process says %q, want %q", sig, lines.Text(), want)
+		}
+		cmd.Process.Signal(sig)
+	}
+	return cmd
+}
+
+// endedBy returns the signal that a process ends by, -1 if it is none.
+func endedBy(cmd *exec.Cmd) syscall.Signal {
+	cmd.Wait()
+	return cmd.ProcessState.Sys().(syscall.WaitStatus).Signal()
 }
 
 func ExampleInterruptible() {

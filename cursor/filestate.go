@@ -117,7 +117,7 @@ func (f *File) begun() json.RawMessage {
 // written to it.
 func (f *File) unchanged() error {
 	if !sameFile(f.f, f.path) {
-		return fmt.Errorf("%w: output %s was removed or replaced while it was written", ErrOutputChanged, f.path)
+		return fmt.Errorf("%w: output %s was removed or replaced while it was written; put it back, or start afresh", ErrOutputChanged, f.path)
 	}
 	return f.intact()
 }

@@ -8,16 +8,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"example.com/pipeline/cursor/internal/paging"
 )
 
 // isCertain reports whether a position is of values that a driver gives as they are stored,
 // or never does: then to look at one of them once is enough. A floating point number may be
-// another one from some row on, for want of digits. So may a time in a zone that has hours
-// that are left out: the driver of MySQL takes the column's clock for one of that zone.
-// A Table chooses itself how values are read.
+// another one from some row on, for want of digits. A Table chooses itself how values are
+// read.
 func (r *reader[T, P]) isCertain(pos *P) bool {
 	s := r.spec
 	if s.layout != nil || pos == nil {
@@ -32,13 +30,8 @@ func (r *reader[T, P]) isCertain(pos *P) bool {
 		if err != nil {
 			return false // it is the driver's own, such as an array of bytes
 		}
-		switch v := v.(type) {
-		case float64:
-			return true
-		case time.Time:
-			return s.dialect.needsTypes && v.Location() != time.UTC
-		}
-		return false
+		_, float := v.(float64)
+		return float
 	})
 }
 

@@ -78,16 +78,18 @@ type dialect struct {
 	// refuses it. nil where there are no such settings.
 	session func(ctx context.Context, s *spec) error
 
+	// keySession does so for what only matters to the key, whose facts are known by then; nil
+	// where that is nothing.
+	keySession func(ctx context.Context, s *spec) error
+
 	// arrange changes how the columns of a key stand in statements, where they would be
 	// compared in another way than they are sorted, and sets the guard; nil where there is
 	// nothing to do.
 	arrange func(ctx context.Context, s *spec) error
 
 	// identify asks how the columns of a key are compared that are not a table's: it returns
-	// the type and collation of each.
+	// the type and collation of each. nil where there is keyTypes.
 	identify func(ctx context.Context, s *spec) ([]string, error)
-	// keySession does so for what only matters to the key, whose facts are known by then.
-	keySession func(ctx context.Context, s *spec) error
 
 	// argument returns a value of a position as the driver must be given it. column
 	// is nil where the type of the column is not known.

@@ -275,7 +275,8 @@ func TestARescuerThatIsAlwaysWrong(t *testing.T) {
 	}
 	rescued := 0
 	until(t, "the export", func() bool {
-		tag, err := p.pool.Exec(context.Background(), "UPDATE river_job SET state = 'available' WHERE state = 'running'")
+		tag, err := p.pool.Exec(context.Background(), `UPDATE river_job SET state = 'available'
+			WHERE id IN (SELECT id FROM river_job WHERE state = 'running' FOR UPDATE SKIP LOCKED)`) // River locks several, in an order of its own
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -84,7 +84,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 // provide makes what is not there. Of two that make the same at once a database may refuse
 // one, which finds what the other has made when it looks again.
 func (s *Store) provide(ctx context.Context, isThere func(execer) (bool, error), create func(execer) error) error {
-	failed := errors.New("it was made, and is missing all the same")
+	failed := errors.New("it was made, and another connection does not find it: is the schema or search path the same on all?")
 	for range 4 {
 		there := false
 		err := s.fresh(ctx, func() error {

@@ -138,7 +138,10 @@ func TestRestartThatFails(t *testing.T) {
 	if err := os.Mkdir(dir+"/o.2of3.csv", 0o777); err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, dir, exitFailed, "o.2of3.csv", append(args, "-partitions=3", "-restart")...)
+	failed := mustRun(t, dir, exitFailed, "o.2of3.csv", append(args, "-partitions=3", "-restart")...)
+	if !strings.HasSuffix(strings.TrimSpace(failed.stderr), " -restart") {
+		t.Errorf("it does not say that -restart is to be given again: %s", failed.stderr)
+	}
 	if got := names(t, dir+"/*.csv"); got != "o.1of4.csv o.2of3.csv o.2of4.csv o.3of4.csv o.4of4.csv" {
 		t.Errorf("there are %s", got)
 	}

@@ -41,6 +41,7 @@ type config struct {
 	excluded     []tableName
 	many         bool // -table has named several, whatever it has come to
 	restart      bool
+	restarted    bool // the export is the new one
 	more         bool
 	follow       time.Duration // 0 means that there is an end
 	count        bool
@@ -406,6 +407,15 @@ func (c *config) command() string {
 		words = append(words, shellQuote("-"+f.Name+"="+value))
 	}
 	return strings.Join(words, " ")
+}
+
+// goOn is the command line that goes on where this run stopped. A -restart that has not taken
+// effect is part of it.
+func (c *config) goOn() string {
+	if c.restart && !c.restarted {
+		return c.command() + " -restart"
+	}
+	return c.command()
 }
 
 // program is how this program is called: by go run, where the binary lies in a folder that

@@ -142,7 +142,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			errs.fail("interrupted", nil, "interrupted; what went to standard output is not all")
 			return exitInterrupted
 		}
-		errs.fail("interrupted", []any{"command", c.command()}, "interrupted; what is committed is safe."+lostWork(err)+" To go on:\n  "+c.command())
+		errs.fail("interrupted", []any{"command", c.goOn()}, "interrupted; what is committed is safe."+lostWork(err)+" To go on:\n  "+c.goOn())
 		return exitInterrupted
 	}
 	errs.fail("failed", []any{"error", err.Error()}, explain(err, c))

@@ -101,6 +101,7 @@ func (e *export) openParts(ctx context.Context, p *plan.Plan) (parts []*openPart
 		if err := e.checkpoint.Commit(ctx, *p); err != nil {
 			return parts, err
 		}
+		e.restarted = e.restart
 	}
 	if err := e.removeStale(ctx, p); err != nil {
 		return parts, err

@@ -82,10 +82,6 @@ func (e *export) showJobs(ctx context.Context) error {
 		return nil
 	}
 	jobs, err := cursor.Jobs(ctx, store)
-	if source.NoTable(err) {
-		nothing()
-		return nil
-	}
 	errs := []error{err}
 	w := tabwriter.NewWriter(e.to, 0, 8, 2, ' ', 0)
 	shown := 0

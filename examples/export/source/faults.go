@@ -64,20 +64,6 @@ func tableAltered(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "0A000" && strings.Contains(pg.Message, "cached plan")
 }
 
-// NoTable reports whether a statement names a table that is not there.
-func NoTable(err error) bool {
-	var pg *pgconn.PgError
-	var my *mysql.MySQLError
-	var lite *sqlite.Error
-	switch {
-	case errors.As(err, &pg):
-		return pg.Code == "42P01"
-	case errors.As(err, &my):
-		return my.Number == 1146
-	}
-	return errors.As(err, &lite) && strings.Contains(lite.Message, "no such table")
-}
-
 // Retry tries again what fails by something that passes. say is told before each pause.
 // The result is for [cursor.PageConfig].
 func Retry(say func(try int, pause time.Duration, err error)) func(context.Context, func(context.Context) error) error {

@@ -8,13 +8,13 @@ import (
 	"iter"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"example.com/pipeline/cursor/keyset"
 	"example.com/pipeline/examples/export/advice"
+	"example.com/pipeline/examples/export/plan"
 )
 
 // A sqliteFile is the file of a database, with those that SQLite keeps beside it.
@@ -55,31 +55,11 @@ func (s *Source) Is(path string) bool {
 	return false
 }
 
-// whereFileIs returns the whole path of a file without symbolic links, also where the last
-// of them leads to a file that is not there.
+// whereFileIs returns the whole path of a file without symbolic links, or the path itself where
+// its folder is not there.
 func whereFileIs(path string) string {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return path
-	}
-	const most = 40 // links, as systems have it
-	for range most {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			return real
-		}
-		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if err != nil {
-			return path
-		}
-		path = filepath.Join(folder, filepath.Base(path))
-		to, err := os.Readlink(path)
-		if err != nil {
-			return path
-		}
-		if !filepath.IsAbs(to) {
-			to = filepath.Join(folder, to)
-		}
-		path = to
+	if real, err := plan.Real(path); err == nil {
+		return real
 	}
 	return path
 }
