@@ -273,7 +273,7 @@ func TestStateIsRemoved(t *testing.T) {
 	useBuilt(t)
 	dir, args := t.TempDir(), []string{"-dsn=" + newDemo(t, 1000), "-table=orders", "-out=o.csv", "-page=10", "-commit=10"}
 	p := startSlow(t, dir, append(args, "-rate=1000")...)
-	if err := os.RemoveAll(dir + "/.pipeline-state"); err != nil {
+	if err := os.Rename(dir+"/.pipeline-state", dir+"/gone"); err != nil { // all at once
 		t.Fatal(err)
 	}
 	<-p.ended

@@ -27,7 +27,7 @@ func explain(err error, c *config) string {
 	}
 	again := "go on:\n  " + c.goOn()
 	anew := "Or export from the beginning, over what is there:\n  " + c.command() + " -restart"
-	if _, gone := os.Stat(c.state); errors.Is(err, cursor.ErrFenced) && c.store == "file" && errors.Is(gone, fs.ErrNotExist) {
+	if _, gone := os.Stat(c.state); c.begun && c.store == "file" && errors.Is(gone, fs.ErrNotExist) {
 		return fmt.Sprintf("%v\nThe folder of the checkpoints, %s, was removed while this ran. Put it back, then %s\n%s", err, c.state, again, anew)
 	}
 	for _, known := range []struct {

@@ -41,6 +41,7 @@ type config struct {
 	excluded     []tableName
 	many         bool // -table has named several, whatever it has come to
 	restart      bool
+	begun        bool // the checkpoints were there
 	restarted    bool // the export is the new one
 	more         bool
 	follow       time.Duration // 0 means that there is an end

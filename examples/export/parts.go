@@ -27,6 +27,7 @@ func (e *export) openPlan(ctx context.Context) (p plan.Plan, err error) {
 	if err != nil {
 		return p, err
 	}
+	e.begun = true
 	stored := e.checkpoint.Position()
 	if stored != nil && !e.restart {
 		if diff := e.settings.Difference(stored.Settings); diff != "" {
