@@ -76,8 +76,12 @@ func TestGateLongestPauseWins(t *testing.T) {
 			time.AfterFunc(time.Second, g.Resume)
 		}, time.Second},
 		{"closed again at once", func(g *Gate) {
-			g.Pause()
-			time.AfterFunc(time.Second, func() { g.Resume(); g.PauseFor(time.Second) })
+			g.PauseFor(2 * time.Second)
+			time.AfterFunc(time.Second, func() { // nobody has seen it open between the two
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.release()
+			})
 		}, 2 * time.Second},
 		{"without end of time", func(g *Gate) {
 			g.PauseFor(1<<63 - 1)
