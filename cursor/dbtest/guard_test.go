@@ -43,6 +43,7 @@ var unmapped = []struct {
 // come, or those before the first such row and ErrPosition, in pages of every size, from
 // tables, views and queries. Rows behind a position that was handed over come, too.
 func TestTextsWithoutACharacter(t *testing.T) {
+	t.Parallel()
 	db := database{openMariaDB(t), databases[2]}
 	read, refused := 0, 0
 	for i, c := range unmapped {
@@ -116,6 +117,7 @@ func testUnmapped(t *testing.T, db database, label string, q *keyset.Table, from
 
 // TestHalvesOfPairs does so for SQLite's UTF-16.
 func TestHalvesOfPairs(t *testing.T) {
+	t.Parallel()
 	for _, encoding := range []string{"UTF-16le", "UTF-16be"} {
 		db := database{openDB(t, "sqlite", sqliteDSN(t)+"&_pragma=encoding('"+encoding+"')"), databases[0]}
 		exec(t, db.DB, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY, v INT)", "CREATE VIEW w AS SELECT * FROM t",

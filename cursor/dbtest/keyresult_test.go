@@ -57,6 +57,7 @@ func paged(t *testing.T, q *keyset.Table, err error) *keyset.Table {
 
 // TestKeyChangesOfResults is TestKeyChanges for views, queries and joins.
 func TestKeyChangesOfResults(t *testing.T) {
+	t.Parallel()
 	for _, kind := range databases {
 		for i, c := range keyChanges[kind.name] {
 			for of, open := range keyResults {

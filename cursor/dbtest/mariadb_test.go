@@ -34,6 +34,7 @@ func readsAll(t *testing.T, table *keyset.Table, size int, want []string) {
 // TestLongKeys reads keys that are alike in more bytes than the server sorts by unless it
 // is told to, with an index and without, from sessions that have it sort by fewer.
 func TestLongKeys(t *testing.T) {
+	t.Parallel()
 	db, dsn := mariaDB(t)
 	const rows = 120
 	for _, s := range []struct{ name, typ, prefix string }{

@@ -46,6 +46,7 @@ func byEachWay(t *testing.T, db database, q keyset.Querier) map[string]interface
 // TestOrderUnderOneName makes what sorts a key anew under its old name: it is another
 // fingerprint, in whatever way the key is read, and a short one.
 func TestOrderUnderOneName(t *testing.T) {
+	t.Parallel()
 	long := make([]string, 300)
 	for i := range long {
 		long[i] = fmt.Sprintf("'label%d'", i)

@@ -14,6 +14,7 @@ import (
 // types and collations, and those that have no such: in pages of every size, up and down,
 // behind each row after its position went through JSON, up to it, and in ranges.
 func TestResultsOfManyTypes(t *testing.T) {
+	t.Parallel()
 	db := database{openSQLite(t), databases[0]}
 	exec(t, db.DB,
 		"CREATE TABLE i (k INTEGER PRIMARY KEY, v INT)", "INSERT INTO i VALUES (1,1),(2,2),(3,3),(10,4)",

@@ -312,6 +312,7 @@ func TestOutputThatIsAStream(t *testing.T) {
 // The database, and what SQLite keeps beside it, are no output, whatever is asked for.
 func TestOutputThatIsTheDatabase(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dir := t.TempDir()
 	db := openSQLite(t, "sqlite:"+dir+"/shop.db")
 	for _, s := range []string{"PRAGMA journal_mode = wal", "CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)"} {

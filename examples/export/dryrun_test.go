@@ -9,6 +9,7 @@ import (
 // A dry run shows key, estimate, SQL and plan, and writes nothing.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	for system, test := range map[string]struct{ dsn, plan string }{
 		"sqlite":   {newDemo(t, 100), "PRIMARY KEY"},
 		"postgres": {newServerDemo(t, postgresServer, 100), "Limit"},

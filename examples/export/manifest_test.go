@@ -106,6 +106,7 @@ func TestManifestFollowsNoLink(t *testing.T) {
 // The database is never written over, whatever it is called.
 func TestManifestIsNotTheDatabase(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	for _, end := range []string{"", ".making"} {
 		dir := t.TempDir()
 		path := dir + "/o.csv.manifest.json" + end

@@ -63,6 +63,7 @@ func TestRestartLeavesNoStaleParts(t *testing.T) {
 // A NULL in a row of one column is a line that readers see.
 func TestSingleNull(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dir, dsn := t.TempDir(), newSQLite(t, "CREATE TABLE t (id INTEGER PRIMARY KEY, a)", `INSERT INTO t VALUES (1, NULL), (2, ''), (3, '\N'), (4, 'x;y')`)
 	args := []string{"-dsn=" + dsn, "-table=t", "-columns=a"}
 	for _, test := range []struct{ args, out, want string }{
@@ -80,6 +81,7 @@ func TestSingleNull(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	mustRun(t, dir, exitDone, "no export has left a checkpoint in the folder .pipeline-state", "-status")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {

@@ -210,6 +210,7 @@ func TestTheDatabaseIsNotOverwritten(t *testing.T) {
 
 func TestAnotherQueryIsRefused(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	other := newDemo(t, 1000)
 	base := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv", "-key=id"}
@@ -241,6 +242,7 @@ func TestAnotherQueryIsRefused(t *testing.T) {
 
 func TestDamagedCheckpointIsRefused(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dsn, dir := newDemo(t, 1000), t.TempDir()
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
 	p := startSlow(t, dir, append(args, "-rate=200", "-page=10", "-commit=10")...)
@@ -270,6 +272,7 @@ func TestDamagedCheckpointIsRefused(t *testing.T) {
 
 func TestChangedOutputIsRefused(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dsn := newDemo(t, 1000)
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
 	want := undisturbed(t, args, []string{"o.csv"})[0]
@@ -314,6 +317,7 @@ func TestChangedOutputIsRefused(t *testing.T) {
 
 func TestASecondRunIsRefused(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	for _, store := range []string{"file", "db"} {
 		dsn, dir := newDemo(t, 1000), t.TempDir()
 		args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}

@@ -120,6 +120,7 @@ func TestRightToLock(t *testing.T) {
 // table that cannot be read says how the others are.
 func TestUnknownCollation(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dsn := newSQLite(t, "CREATE TABLE a (_id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, n INTEGER)", "CREATE INDEX a1 ON a (name)",
 		"CREATE TABLE nokey (name TEXT COLLATE NOCASE, n INTEGER)", "CREATE INDEX n1 ON nokey (name)",
 		"CREATE TABLE w (name TEXT COLLATE NOCASE PRIMARY KEY, n INTEGER) WITHOUT ROWID", "CREATE TABLE fine (id INTEGER PRIMARY KEY)",

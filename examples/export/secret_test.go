@@ -179,6 +179,7 @@ func TestNoSecretIsToldOfMariaDB(t *testing.T) {
 // the same one.
 func TestSourceNamesTheDatabase(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dsn := newDemo(t, 1000)
 	moved := filepath.Join(t.TempDir(), "elsewhere.db")
 	write(t, moved, read(t, strings.TrimPrefix(dsn, "sqlite:")))

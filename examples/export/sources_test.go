@@ -155,6 +155,7 @@ func TestChangedInAReadOnlyFolder(t *testing.T) {
 // A folder that is moved with its state and its database goes on where it was.
 func TestMovedFolder(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	base := t.TempDir()
 	one, two := filepath.Join(base, "one"), filepath.Join(base, "two")
 	if err := os.Mkdir(one, 0o777); err != nil {

@@ -60,6 +60,7 @@ func TestTablesWithoutKey(t *testing.T) {
 // Ranges of blocks are cut and read so that each row comes once, also with holes.
 func TestRangesOfCtids(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	dsn, db := newServerTables(t, postgresServer, keyless(100_000, postgresSeries)...)
 	for _, s := range []string{"DELETE FROM none WHERE n BETWEEN 30000 AND 60000 OR n % 7 = 0", "VACUUM none"} {
 		if _, err := db.Exec(s); err != nil {
@@ -87,6 +88,7 @@ func TestRangesOfCtids(t *testing.T) {
 // A view without -key, a partitioned table and a query are read in no order.
 func TestWithoutOrder(t *testing.T) {
 	t.Parallel()
+	useBuilt(t)
 	pg, _ := newServerTables(t, postgresServer, "CREATE TABLE p (n int, d date) PARTITION BY RANGE (n)",
 		"CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)", "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)",
 		"INSERT INTO p VALUES (1, '2026-01-01'), (11, NULL)", "CREATE VIEW v AS SELECT n, d FROM p")
