@@ -25,7 +25,7 @@ func TestTheDatabaseRestartsInTheMidst(t *testing.T) {
 	}
 	job := riverjob.Job[row, int64]{Name: "restarts", Source: p.source(), Work: slow, Sink: folder, Every: cursor.Every{Interval: 20 * time.Millisecond}}
 	client := p.client(t, nil)
-	if _, err := job.Plan(t.Context(), p.Store, client, 6, &river.InsertOpts{MaxAttempts: 100}); err != nil {
+	if _, err := job.Plan(t.Context(), p.Store, client, 6, &river.InsertOpts{MaxAttempts: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	w := riverjob.NewWorker(p.Store, riverjob.Config{Slice: 100 * time.Millisecond}, job)
