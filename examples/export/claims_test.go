@@ -58,7 +58,7 @@ func TestFinishedPartIsChanged(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			first := filepath.Join(dir, "o.1of2.csv")
-			p := startSlow(t, dir, append(args, "-rate=400")...)
+			p := startSlow(t, dir, append(args, "-rate=100")...)
 			p.until(t, func() bool { return sizeOf(filepath.Join(dir, "o.2of2.csv")) > 1000 })
 			if err := change(first); err != nil {
 				t.Fatal(err)
@@ -110,7 +110,7 @@ func TestFileOfAnotherExport(t *testing.T) {
 				test.prepare(t, dir)
 			}
 			second := append([]string{"-dsn=" + dsn, "-table=orders", "-columns=id"}, test.second...)
-			p := start(t, "exporting", dir, append(append(first, test.first...), "-rate=100")...)
+			p := start(t, "exporting", dir, append(append(first, test.first...), "-rate=40")...)
 			if sizeOf(filepath.Join(dir, test.file)) != 0 {
 				t.Fatalf("%s is not empty yet", test.file)
 			}
@@ -168,7 +168,7 @@ func TestRestartLeavesWhatIsNotItsOwn(t *testing.T) {
 			if finished {
 				mustRun(t, dir, exitDone, "done", append(args, "-partitions=4")...)
 			} else {
-				startSlow(t, dir, append(args, "-partitions=4", "-rate=50", "-page=5", "-commit=5")...).end(os.Kill)
+				startSlow(t, dir, append(args, "-partitions=4", "-rate=10", "-page=5", "-commit=5")...).end(os.Kill)
 			}
 			for _, name := range []string{"o.2of4.csv", "o.3of4.csv", "o.4of4.csv"} {
 				if err := os.Remove(filepath.Join(dir, name)); err != nil {
@@ -219,7 +219,7 @@ func TestLinkToAFileThatIsNotThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	startSlow(t, dir, append(args, "-rate=1000")...).end(os.Kill)
+	startSlow(t, dir, append(args, "-rate=100")...).end(os.Kill)
 	mustRun(t, dir, exitDone, "going on with", args...)
 }
 
@@ -230,7 +230,7 @@ func TestFolderIsRenamed(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"-dsn=" + newSQLite(t, "CREATE TABLE a (id INTEGER PRIMARY KEY)", "CREATE TABLE b (id INTEGER PRIMARY KEY)",
 		"INSERT INTO a WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 500) SELECT i FROM n", "INSERT INTO b SELECT id FROM a"), "-table=a,b", "-page=10", "-commit=10"}
-	startSlow(t, dir, append(args, "-out=first", "-rate=500")...).end(os.Kill)
+	startSlow(t, dir, append(args, "-out=first", "-rate=100")...).end(os.Kill)
 	if err := os.Rename(dir+"/first", dir+"/second"); err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func TestRefusedRunMakesNoFiles(t *testing.T) {
 	if got := names(t, dir+"/*.csv"); got != "q.2of3.csv" {
 		t.Errorf("there are %s", got)
 	}
-	startSlow(t, dir, append(args, "-rate=100", "-page=10", "-commit=10")...).end(os.Kill)
+	startSlow(t, dir, append(args, "-rate=10", "-page=10", "-commit=10")...).end(os.Kill)
 	if err := os.Remove(dir + "/q.csv"); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestStateIsRemoved(t *testing.T) {
 	t.Parallel()
 	useBuilt(t)
 	dir, args := t.TempDir(), []string{"-dsn=" + newDemo(t, 1000), "-table=orders", "-out=o.csv", "-page=10", "-commit=10"}
-	p := startSlow(t, dir, append(args, "-rate=1000")...)
+	p := startSlow(t, dir, append(args, "-rate=100")...)
 	if err := os.Rename(dir+"/.pipeline-state", dir+"/gone"); err != nil { // all at once
 		t.Fatal(err)
 	}

@@ -267,7 +267,11 @@ func startCommand(t testing.TB, cmd *exec.Cmd) *running {
 // written rows.
 func startSlow(t testing.TB, dir string, args ...string) *running {
 	t.Helper()
-	return start(t, "rows/s", dir, args...)
+	r := start(t, "rows/s", dir, args...)
+	if text := r.stdout.String(); strings.Contains(text, "done:") {
+		t.Fatalf("the export is through before anybody could come upon it; give it more rows or a smaller -rate: %s", text)
+	}
+	return r
 }
 
 // wait returns when the program has said something.

@@ -62,7 +62,7 @@ func resumedEveryWay(t *testing.T, table string, ways []way, failing []way) {
 			}
 		}
 	}
-	args := []string{"-table=" + table, "-out=o.csv", "-rate=2000", "-page=50", "-commit=50"}
+	args := []string{"-table=" + table, "-out=o.csv", "-rate=500", "-page=50", "-commit=50"}
 	must := func(w way, code int, says string, args ...string) {
 		t.Helper()
 		if r := runWay(t, dir, w, args...); r.code != code || !strings.Contains(r.stdout+r.stderr, says) {
