@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,14 +162,14 @@ func TestRestartLeavesWhatIsNotItsOwn(t *testing.T) {
 	useBuilt(t)
 	dsn := newDemo(t, 100)
 	args := []string{"-dsn=" + dsn, "-table=orders", "-out=o.csv"}
-	for name, finished := range map[string]bool{"finished": true, "not finished": false} {
+	for name, rate := range map[string]string{"finished": "", "not finished": "-rate=40", "some not begun": "-rate=4"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if finished {
+			if rate == "" {
 				mustRun(t, dir, exitDone, "done", append(args, "-partitions=4")...)
 			} else {
-				startSlow(t, dir, append(args, "-partitions=4", "-rate=10", "-page=5", "-commit=5")...).end(os.Kill)
+				startSlow(t, dir, append(args, "-partitions=4", rate, "-page=5", "-commit=5")...).end(os.Kill)
 			}
 			for _, name := range []string{"o.2of4.csv", "o.3of4.csv", "o.4of4.csv"} {
 				if err := os.Remove(filepath.Join(dir, name)); err != nil {
@@ -184,9 +185,7 @@ func TestRestartLeavesWhatIsNotItsOwn(t *testing.T) {
 				t.Errorf("it says %s", r.stdout)
 			}
 			same(t, "another export's file", read(t, dir+"/o.4of4.csv"), want)
-			if finished { // otherwise the part may not have begun, with nothing to know its file by
-				same(t, "somebody's file", read(t, dir+"/o.2of4.csv"), own)
-			}
+			same(t, "somebody's file", read(t, dir+"/o.2of4.csv"), own)
 		})
 	}
 }
@@ -207,6 +206,36 @@ func TestFileBeforeItsRecord(t *testing.T) {
 	mustRun(t, dir, exitFailed, "no checkpoint says that this export wrote it", args...)
 	same(t, "the file", read(t, dir+"/o.csv"), "somebody's\n")
 	mustRun(t, dir, exitDone, "done: 100 rows", append(args, "-restart")...)
+}
+
+// A run was killed before its first commit, and then its file was exchanged for somebody
+// else's.
+func TestFileBeforeItsFirstCommit(t *testing.T) {
+	t.Parallel()
+	useBuilt(t)
+	for _, kind := range [][]string{nil, {"-compress=gzip"}, {"-store=db"}, {"-partitions=2"}} {
+		t.Run(strings.Join(kind, ""), func(t *testing.T) {
+			t.Parallel()
+			dir, args := t.TempDir(), append([]string{"-dsn=" + newDemo(t, 100), "-table=orders", "-out=o.csv", "-lease=1s"}, kind...)
+			file := "o.csv"
+			switch {
+			case slices.Contains(kind, "-partitions=2"):
+				file = "o.2of2.csv"
+			case slices.Contains(kind, "-compress=gzip"):
+				args[2], file = "-out=o.csv.gz", "o.csv.gz"
+			}
+			startSlow(t, dir, append(args, "-rate=10")...).end(os.Kill)
+			path := filepath.Join(dir, file)
+			os.Remove(path)
+			write(t, path, "somebody's\n")
+			mustRun(t, dir, exitFailed, "not the file that this export has made", args...)
+			if got, err := os.ReadFile(path); string(got) != "somebody's\n" {
+				t.Errorf("the file is %q, %v", got, err)
+			}
+			os.Remove(path)
+			mustRun(t, dir, exitDone, "done: 100 rows", args...)
+		})
+	}
 }
 
 // An output that is a link to a file which is to be made is one export with that file.

@@ -94,10 +94,12 @@ func (e *export) openParts(ctx context.Context, p *plan.Plan) (parts []*openPart
 		}
 	}
 	if fresh {
-		for _, part := range parts {
+		for i, part := range parts {
 			if err := e.claim(part.path, e.restart); err != nil {
 				return parts, err
 			}
+			part.Made = plan.Identity(part.path)
+			p.Parts[i] = part.Part
 		}
 		if err := e.checkpoint.Commit(ctx, *p); err != nil {
 			return parts, err
@@ -178,13 +180,16 @@ func (e *export) removeOne(ctx context.Context, stale plan.Stale, path string) e
 	case !info.Mode().IsRegular(), stale.Size >= 0 && info.Size() != stale.Size, e.db.Is(path):
 		return errForeign
 	}
-	part, err := e.openFile(plan.Part{File: stale.File}, stale.Compress)
+	part, err := e.openFile(plan.Part{File: stale.File, Made: stale.Made}, stale.Compress)
 	if err != nil {
 		return err
 	}
 	defer part.Close()
-	part.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, partJob(e.job, stale.Part),
-		cursor.WithFingerprint(stale.ID), cursor.Attach("file", part.file))
+	job := partJob(e.job, stale.Part)
+	if record, err := cursor.Inspect(ctx, e.stores, job); err == nil && !committed(record) && !part.Is(path) {
+		return errForeign
+	}
+	part.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, cursor.WithFingerprint(stale.ID), cursor.Attach("file", part.file))
 	switch {
 	case errors.Is(err, cursor.ErrOutputChanged), errors.Is(err, cursor.ErrMismatch), errors.Is(err, cursor.ErrCorrupt):
 		return errForeign
@@ -194,17 +199,25 @@ func (e *export) removeOne(ctx context.Context, stale plan.Stale, path string) e
 	return os.Remove(path)
 }
 
+// committed reports whether the record has something to know the part's file by.
+func committed(r cursor.Record) bool { return len(r.Position) > 0 || r.Finished }
+
 // openCheckpoint opens a part's checkpoint. One of an older plan is dropped, and where
 // there is none the part begins. The record of a part is saved before the first byte of its
 // file: in a file without one are the bytes of somebody else, or what -restart gives up.
 func (e *export) openCheckpoint(ctx context.Context, part *openPart, job string, p *plan.Plan, fresh bool) error {
 	options := []cursor.OpenOption{cursor.WithFingerprint(p.ID), cursor.Attach("file", part.file)}
 	record, err := cursor.Inspect(ctx, e.stores, job)
-	if err == nil && record.Fingerprint != p.ID || fresh {
+	old := err == nil && record.Fingerprint != p.ID
+	if old || fresh {
 		if err := e.claim(part.path, p.Restart); err != nil {
 			return err
 		}
 		options = append(options, cursor.Discard())
+	}
+	if (old || err == nil && !committed(record)) && !part.Is(part.path) {
+		return advice.New("Move it away where it is somebody's. Remove it where it is a copy of what this export had begun. Then go on:\n  "+e.goOn(),
+			"%s is not the file that this export has made, and nothing was committed to that", part.path)
 	}
 	part.checkpoint, err = cursor.Open[keyset.Key](ctx, e.stores, job, options...)
 	return err

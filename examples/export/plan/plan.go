@@ -37,7 +37,8 @@ type Stale struct {
 	Part     int    // which it was
 	ID       string // of its plan
 	Compress string
-	Size     int64 // -1 where it was not finished
+	Made     string `json:",omitempty"` // as that of a Part
+	Size     int64  // -1 where it was not finished
 }
 
 // A Part is one file and the rows in it.
@@ -45,12 +46,21 @@ type Part struct {
 	Table int    // which of Settings.Tables
 	File  string // in the folder of the output
 	Range keyset.Range[keyset.Key]
-	Size  int64 // of the finished file
-	Rows  int64 // in the finished file
+	Made  string `json:",omitempty"` // the file's Identity when it became the part's
+	Size  int64  // of the finished file
+	Rows  int64  // in the finished file
 }
 
 // Path returns where a part's file is.
 func (p Part) Path(folder string) string { return filepath.Join(folder, p.File) }
+
+// Is reports whether the file at path can be the part's, to which nothing is committed yet: a
+// checkpoint knows its file by what was committed. It says no of the files of a folder that
+// was copied.
+func (p Part) Is(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.Size() == 0 || p.Made == "" || Identity(path) == p.Made
+}
 
 // Supersede makes the files that only the plan before has stale.
 func (p *Plan) Supersede(old Plan) {
@@ -60,7 +70,7 @@ func (p *Plan) Supersede(old Plan) {
 	}
 	stale := old.Stale
 	for i, part := range old.Parts {
-		one := Stale{part.File, i, old.ID, old.Settings.Compress, -1}
+		one := Stale{part.File, i, old.ID, old.Settings.Compress, part.Made, -1}
 		if old.Finished {
 			one.Size = part.Size
 		}

@@ -99,12 +99,12 @@ func TestDifference(t *testing.T) {
 }
 
 func TestSupersede(t *testing.T) {
-	before := Stale{"b", 1, "first", "", -1}
+	before := Stale{"b", 1, "first", "", "", -1}
 	old := Plan{ID: "second", Settings: Settings{Compress: "gzip"}, Finished: true,
-		Parts: []Part{{File: "a.1of2", Size: 3}, {File: "a.2of2", Size: 4}, {File: "a"}}, Stale: []Stale{before, {"a", 0, "first", "", -1}}}
+		Parts: []Part{{File: "a.1of2", Size: 3}, {File: "a.2of2", Size: 4}, {File: "a"}}, Stale: []Stale{before, {"a", 0, "first", "", "", -1}}}
 	p := Plan{Parts: []Part{{File: "a"}, {File: "a.1of3"}}}
 	p.Supersede(old)
-	if want := []Stale{before, {"a.1of2", 0, "second", "gzip", 3}, {"a.2of2", 1, "second", "gzip", 4}}; !slices.Equal(p.Stale, want) {
+	if want := []Stale{before, {"a.1of2", 0, "second", "gzip", "", 3}, {"a.2of2", 1, "second", "gzip", "", 4}}; !slices.Equal(p.Stale, want) {
 		t.Errorf("stale are %v, want %v", p.Stale, want)
 	}
 	old.Finished = false
