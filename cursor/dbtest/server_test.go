@@ -103,10 +103,13 @@ func newMariaDBServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	data, port := serverFolder(t, nil), freePort(t)
+	// It removes what lies about in the folder for temporary tables when it starts: in the
+	// usual one those of other servers, while they read them.
+	temporary := "--tmpdir=" + serverFolder(t, nil)
 	s := &server{
 		databaseKind: databases[2],
 		signals:      map[stopMode]syscall.Signal{crash: syscall.SIGKILL, shutdown: syscall.SIGTERM},
-		args: []string{mariadbd, "--no-defaults", "--user=" + me.Username, "--datadir=" + data, "--port=" + strconv.Itoa(port), "--bind-address=127.0.0.1",
+		args: []string{mariadbd, "--no-defaults", "--user=" + me.Username, "--datadir=" + data, temporary, "--port=" + strconv.Itoa(port), "--bind-address=127.0.0.1",
 			"--socket=" + data + "/socket", "--pid-file=" + data + "/pid", "--skip-name-resolve", "--performance-schema=OFF", "--innodb-buffer-pool-size=16M",
 			"--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
 			// Once it is enabled, commits wait for a replica that never comes.
@@ -124,7 +127,7 @@ func newMariaDBServer(t testing.TB) *server {
 		return sql.OpenDB(c), nil
 	}
 	s.prepare(t, install, "--no-defaults", "--user="+me.Username, "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--innodb-flush-method=nosync")
+		temporary, "--innodb-flush-method=nosync")
 	return s
 }
 
