@@ -78,7 +78,7 @@ func testUnmapped(t *testing.T, db database, label string, q *keyset.Table, from
 	t.Helper()
 	for _, q.Desc = range []bool{false, true} {
 		want := column(t, db, "SELECT v FROM "+from+" ORDER BY k"+map[bool]string{true: " DESC"}[q.Desc])
-		for size := 1; size <= len(want)+1; size++ {
+		for _, size := range pageSizes(len(want)) {
 			q.Page = cursor.PageConfig{Size: size, Max: size}
 			var got []keyset.Row
 			var err error
@@ -93,6 +93,9 @@ func testUnmapped(t *testing.T, db database, label string, q *keyset.Table, from
 			if shown := numbered(got); !slices.Equal(shown, want[:min(len(shown), len(want))]) || err == nil && len(shown) < len(want) ||
 				errors.Is(err, keyset.ErrPosition) != bad || err != nil && !bad {
 				t.Fatalf("%s, desc %v, pages of %d: got %v, %v, want %v", label, q.Desc, size, shown, err, want)
+			}
+			if size > 2 {
+				continue // where it goes on has nothing to do with the pages before
 			}
 			for i, row := range got {
 				stored, err := json.Marshal(row.Key)

@@ -87,18 +87,25 @@ func TestResultsOfManyTypes(t *testing.T) {
 	}
 }
 
+// pageSizes returns sizes of pages in which n rows are read: small ones, and those about n.
+func pageSizes(n int) []int {
+	sizes := []int{1, 2, 3, 7, n, n + 1}
+	slices.Sort(sizes)
+	return slices.Compact(slices.DeleteFunc(sizes, func(size int) bool { return size < 1 || size > n+1 }))
+}
+
 // readEveryWay reads the rows whose v are want.
 func readEveryWay(t *testing.T, q *keyset.Table, label string, want []string) {
 	t.Helper()
 	var rows []keyset.Row
-	for size := 1; size <= len(want)+1; size++ {
+	for _, size := range pageSizes(len(want)) {
 		q.Page = cursor.PageConfig{Size: size, Max: size}
 		rows = collect(t, q, nil)
 		if got := numbered(rows); !slices.Equal(got, want) {
 			t.Fatalf("%s, pages of %d: got %v, want %v", label, size, got, want)
 		}
 	}
-	q.Page = cursor.PageConfig{Size: 2, Max: 2}
+	q.Page = cursor.PageConfig{Size: 5, Max: 5}
 	for i, row := range rows {
 		stored, err := json.Marshal(row.Key)
 		if err != nil {
