@@ -106,9 +106,10 @@ func testUnmapped(t *testing.T, db database, label string, q *keyset.Table, from
 				if err := json.Unmarshal(stored, &key); err != nil {
 					t.Fatal(err)
 				}
+				rest := want[i+1:]
 				for next, err := range q.Stream(t.Context(), &key) {
-					if err == nil && fmt.Sprint(next.Values[1]) != want[i+1] || err != nil && !errors.Is(err, keyset.ErrPosition) {
-						t.Fatalf("%s, behind %s: got %v, %v, want %v", label, stored, next, err, want[i+1])
+					if err == nil && (len(rest) == 0 || fmt.Sprint(next.Values[1]) != rest[0]) || err != nil && !errors.Is(err, keyset.ErrPosition) {
+						t.Fatalf("%s, behind %s: got %v, %v, want the first of %v", label, stored, next, err, rest)
 					}
 					break
 				}
