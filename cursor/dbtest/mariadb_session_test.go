@@ -9,6 +9,7 @@ import (
 
 	"example.com/pipeline/cursor"
 	"example.com/pipeline/cursor/keyset"
+	"example.com/pipeline/cursor/sqlstore"
 )
 
 // TestPaddedAnywhere has a CHAR that is sorted padded and compared without, wherever it
@@ -73,6 +74,22 @@ func TestSettingsThatCut(t *testing.T) {
 		"INSERT INTO t VALUES ('a', 1), ('b', 2), ('c', 3), ('d', 4), ('e', 5), ('E', 6), ('f', 7)", "CREATE VIEW w AS SELECT * FROM t",
 		"CREATE TABLE o (k VARCHAR(20) NOT NULL PRIMARY KEY, v INT)", "INSERT INTO o SELECT CONCAT('k', seq), seq FROM seq_1_to_9",
 		"CREATE TABLE n (k INT NOT NULL PRIMARY KEY)", "INSERT INTO n SELECT seq FROM seq_1_to_9", "CREATE VIEW x AS SELECT CAST(k / 7 AS CHAR) AS t, DAYNAME('2024-01-01' + INTERVAL k DAY) AS d, k, k AS v FROM n")
+	store := sqlstore.New(openDB(t, "mysql", dsn+"?sql_select_limit=1"), db.dialect)
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range []string{"a", "b", "c"} {
+		c, err := cursor.Open[int](t.Context(), store, job)
+		if err == nil {
+			err = errors.Join(c.Commit(t.Context(), 1), c.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if jobs, err := cursor.Jobs(t.Context(), store); err != nil || !slices.Equal(jobs, []string{"a", "b", "c"}) {
+		t.Errorf("the jobs are %q, %v", jobs, err)
+	}
 	var shown [][]any
 	for _, params := range []string{"", "?sql_select_limit=3&max_sort_length=64&sort_buffer_size=1024&div_precision_increment=1&lc_time_names=de_DE&big_tables=1&sql_safe_updates=1&group_concat_max_len=4"} {
 		other := database{openDB(t, "mysql", dsn+params), db.databaseKind}
