@@ -48,14 +48,16 @@ func Interruptible(ctx context.Context, g *Gate) (context.Context, context.Cance
 }
 
 // interruptible is Interruptible with signals that come from anywhere. release is called
-// when they are not looked at any more.
+// when they are not looked at any more: at the second one before the context ends, so that
+// whoever sees the end can count on the third.
 func interruptible(ctx context.Context, g *Gate, signals <-chan os.Signal, release func()) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(WithGate(ctx, g))
+	release = sync.OnceFunc(release)
 	watching := seq.Go(ctx, func() {
 		defer release()
 		for _, act := range []func(os.Signal){
 			func(os.Signal) { g.Stop() },
-			func(s os.Signal) { cancel(fmt.Errorf("%w a second time: %v", ErrInterrupted, s)) },
+			func(s os.Signal) { release(); cancel(fmt.Errorf("%w a second time: %v", ErrInterrupted, s)) },
 		} {
 			select {
 			case s := <-signals:

@@ -22,7 +22,12 @@ import (
 func TestInterruptible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, signals, released := new(Gate), make(chan os.Signal), 0
-		ctx, stop := interruptible(t.Context(), g, signals, func() { released++ })
+		var ctx context.Context
+		ctx, stop := interruptible(t.Context(), g, signals, func() {
+			if released++; ctx.Err() != nil {
+				t.Error("the context ended while a third signal would still have been caught")
+			}
+		})
 		if seq.Stopped(ctx) != nil || ctx.Err() != nil {
 			t.Error("stopped before a signal")
 		}
@@ -76,7 +81,6 @@ func TestInterruptibleProcess(t *testing.T) {
 		}
 		fmt.Println("stopped", ctx.Err())
 		<-ctx.Done()
-		time.Sleep(10 * time.Millisecond) // until the signals are released, right after
 		fmt.Println("ended", context.Cause(ctx))
 		select {}
 	}
